@@ -1,0 +1,36 @@
+"""Gunicorn's settings, read by itself from this folder: `gunicorn 'app:create_app()'`.
+
+The scheduler lives in the worker: started when the worker is ready, stopped before it exits. Never use --preload: a
+fork keeps the scheduler's flag and loses its threads. More than one thread is needed: Cal.com delivers our webhook
+before it answers us.
+"""
+
+import os
+
+bind = f"{os.environ.get('CONVENE_HOST', '127.0.0.1')}:{os.environ.get('CONVENE_PORT') or os.environ.get('PORT') or 8000}"
+workers = 1
+worker_class = "gthread"
+threads = int(os.environ.get("CONVENE_THREADS", "16"))
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+limit_request_line = 8190
+limit_request_fields = 100
+accesslog = None
+preload_app = False
+
+
+def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's signature
+    worker.wsgi.extensions["convene"].scheduler.start()
+
+
+def worker_int(worker):  # noqa: ANN001, ANN201
+    worker.wsgi.extensions["convene"].rt.stopping.set()
+
+
+def worker_exit(server, worker):  # noqa: ANN001, ANN201, ARG001
+    application = getattr(worker, "wsgi", None)
+    if application is not None:
+        convene = application.extensions["convene"]
+        convene.scheduler.stop()
+        convene.rt.transport.close()

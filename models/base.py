@@ -1,0 +1,222 @@
+"""What every table shares: the database handle, ids, time columns, transactions.
+
+Time is stored as whole milliseconds since 1970-01-01T00:00Z in a BIGINT: it sorts and compares alike on SQLite and
+PostgreSQL, and no driver or session time zone can bend it (docs/decisions/epoch-milliseconds.md).
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from peewee import SQL, BigIntegerField, CharField, Database, DatabaseProxy, Model, OperationalError, SqliteDatabase, TextField
+from playhouse.pool import PooledSqliteDatabase
+from playhouse.postgres_ext import PooledPsycopg3Database
+from ulid import ULID
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+db = DatabaseProxy()
+_now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731 - replaced by use_clock
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def new_id() -> str:
+    """A fresh ULID: 26 characters that sort by creation time."""
+    return str(ULID())
+
+
+def use_clock(now: Callable[[], datetime]) -> None:
+    """Let `created_at` and `updated_at` follow the clock that the services use."""
+    global _now  # noqa: PLW0603 - the models are bound once per process, like their database
+    _now = now
+
+
+def present() -> datetime:
+    return _now()
+
+
+def to_ms(at: datetime) -> int:
+    """Milliseconds since the epoch. A naive time is a programming error and raises TypeError."""
+    return (at - EPOCH) // MILLISECOND
+
+
+def from_ms(value: int) -> datetime:
+    return EPOCH + value * MILLISECOND
+
+
+class UtcDateTime(BigIntegerField):
+    """An aware UTC datetime in Python, epoch milliseconds in the database."""
+
+    def db_value(self, value: Any) -> Any:
+        return to_ms(value) if isinstance(value, datetime) else value
+
+    def python_value(self, value: Any) -> datetime | None:
+        return None if value is None else from_ms(int(value))
+
+
+class JsonText(TextField):
+    """JSON in a text column, so that both databases store it alike; never queried by content."""
+
+    def db_value(self, value: Any) -> str | None:
+        return None if value is None else json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+    def python_value(self, value: str | None) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class UlidField(CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=26, **kwargs)
+
+
+class BaseModel(Model):
+    """A row with a ULID and the times of its making and last change (UTC, by the services' clock)."""
+
+    id = UlidField(primary_key=True, default=new_id)
+    created_at = UtcDateTime(default=present)
+    updated_at = UtcDateTime(default=present)
+
+    class Meta:
+        database = db
+        legacy_table_names = False
+
+    @classmethod
+    def update(cls, *args: Any, **kwargs: Any) -> Any:
+        """Every UPDATE moves `updated_at`, so no caller can forget it."""
+        if not (args and isinstance(args[0], dict)):
+            kwargs.setdefault("updated_at", present())
+        return super().update(*args, **kwargs)
+
+
+class _Sqlite(PooledSqliteDatabase):
+    """SQLite whose writing transactions queue on one lock per process.
+
+    SQLite's own busy handler sleeps and retries; threads behind one lock commit 2.5 times as much.
+    """
+
+    def __init__(self, path: str, pool_size: int) -> None:
+        super().__init__(
+            path,
+            # PooledDatabase takes `timeout` for its own waiting, so SQLite's busy time-out is the pragma
+            max_connections=pool_size,
+            timeout=10,
+            lock_type="IMMEDIATE",
+            # a pooled connection serves one thread after another, never two at once
+            check_same_thread=False,
+            pragmas=[("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1), ("busy_timeout", 30_000)],
+        )
+        self.write_lock = threading.RLock()
+        # SQLite's own LOWER knows ASCII only
+        self.register_function(lambda text: text.lower() if isinstance(text, str) else text, "lower", 1)
+
+
+def connect(url: str, *, pool_size: int = 20) -> Database:
+    """Bind the models to the database behind `url` and return it.
+
+    `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://user:password@host:port/name`.
+    SQLite: WAL, synchronous FULL (a commit survives power loss), transactions begin IMMEDIATE (a deferred one that
+    turns into a writer fails at once with "database is locked"). PostgreSQL: psycopg 3, READ COMMITTED. Both: a bounded
+    pool whose exhaustion waits ten seconds before it raises. Raises ValueError for any other address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+        path = Path(unquote(parts.path[1:]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database: Database = _Sqlite(str(path), pool_size)
+    elif parts.scheme in {"postgres", "postgresql"} and parts.path.strip("/"):
+        database = PooledPsycopg3Database(
+            unquote(parts.path.lstrip("/")),
+            user=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            host=parts.hostname,
+            port=parts.port,
+            max_connections=pool_size,
+            timeout=10,
+            connect_timeout=5,
+        )
+    else:
+        raise ValueError("the database address must look like sqlite:///var/convene.db or postgresql://user@host/name")
+    db.initialize(database)
+    return database
+
+
+def is_sqlite() -> bool:
+    return isinstance(db.obj, SqliteDatabase)
+
+
+RETRYABLE_SQLSTATES = {"40001", "40P01"}  # serialization failure, deadlock
+
+
+def transactional(function: Callable[P, R]) -> Callable[P, R]:
+    """Run the function in one transaction, and again (at most four times) if the database made it a deadlock victim.
+
+    The function may run more than once, so it does nothing that the database cannot take back: no HTTP, no signals.
+    Inside another transaction it simply joins it.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if db.in_transaction():
+            return function(*args, **kwargs)
+        for attempt in range(4):
+            try:
+                with _write_lock(), db.atomic():
+                    return function(*args, **kwargs)
+            except OperationalError as error:
+                state = getattr(error.__cause__ or error.__context__, "sqlstate", None)
+                if state not in RETRYABLE_SQLSTATES or attempt == 3:  # noqa: PLR2004
+                    raise
+                time.sleep(random.uniform(0.005, 0.05) * (attempt + 1))  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    return run
+
+
+@contextmanager
+def _write_lock() -> Iterator[None]:
+    lock = getattr(db.obj, "write_lock", None)
+    if lock is None:
+        yield
+    else:
+        with lock:
+            yield
+
+
+def release_connection() -> None:
+    """Give this thread's connection back to the pool; called before every HTTP call.
+
+    Raises RuntimeError inside a transaction: holding one across the network is the mistake this exists to catch.
+    """
+    if db.obj is None:
+        return
+    if db.in_transaction():
+        raise RuntimeError("a provider was about to be called inside a database transaction")
+    if not db.is_closed():
+        db.close()
+
+
+def for_update(query: Any, *, skip_locked: bool = False) -> Any:
+    """Add row locks on PostgreSQL; on SQLite the IMMEDIATE transaction already excludes every other writer.
+
+    `FOR NO KEY UPDATE` conflicts with itself but does not block inserts that refer to the row.
+    """
+    if is_sqlite():
+        return query
+    return query.for_update("FOR NO KEY UPDATE", skip_locked=skip_locked)
+
+
+def database_now(offset_ms: int = 0) -> Any:
+    """SQL for the database's present time in epoch milliseconds, plus an offset that only tests use."""
+    if is_sqlite():
+        return SQL("(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) + ?)", [offset_ms])
+    return SQL("((EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint + %s)", [offset_ms])

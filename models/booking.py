@@ -1,0 +1,131 @@
+"""A booking, who takes part, what happened to it, and what somebody intends to do to it."""
+
+from peewee import SQL, BooleanField, CharField, ForeignKeyField, IntegerField, TextField
+
+from models.base import BaseModel, JsonText, UtcDateTime
+from models.event_type import EventType
+from models.linked_account import LinkedAccount
+from models.person import Person, User
+
+
+class Booking(BaseModel):
+    """One meeting with one id, whatever the provider does to its own ids on a move.
+
+    `linked_account` is the account through which it is read; the host's where the host is linked.
+    status: PENDING, CONFIRMED, DECLINED or CANCELLED; COMPLETED is a confirmed one whose end has passed.
+    """
+
+    provider = CharField(max_length=20)
+    external_id = TextField()
+    linked_account = ForeignKeyField(LinkedAccount, null=True, on_delete="SET NULL")
+    event_type = ForeignKeyField(EventType, null=True, on_delete="SET NULL")
+    event_type_external_id = TextField(null=True)
+    version = IntegerField(default=1)
+    title = TextField()
+    status = CharField(max_length=12)
+    start = UtcDateTime()
+    end = UtcDateTime()
+    is_group = BooleanField(default=False)
+    location = TextField(null=True)
+    meeting_url = TextField(null=True)
+    answers = TextField(null=True)
+    cancellation_reason = TextField(null=True)
+    remote_updated_at = UtcDateTime()
+
+    class Meta:
+        indexes = ((("provider", "external_id"), True), (("start", "id"), False))
+
+
+class BookingExternalId(BaseModel):
+    """Every id that the provider ever gave a booking, so that news about an old id find it."""
+
+    booking = ForeignKeyField(Booking, on_delete="CASCADE")
+    provider = CharField(max_length=20)
+    external_id = TextField()
+
+    class Meta:
+        indexes = ((("provider", "external_id"), True),)
+
+
+class Participant(BaseModel):
+    """One person in one booking, with the name, address and zone that the booking gives them."""
+
+    booking = ForeignKeyField(Booking, on_delete="CASCADE")
+    person = ForeignKeyField(Person, on_delete="RESTRICT")
+    role = CharField(max_length=8)
+    name = TextField(default="")
+    email = TextField(null=True)
+    time_zone = TextField(null=True)
+    no_show = BooleanField(default=False)
+
+    class Meta:
+        indexes = ((("booking", "person"), True), (("person", "booking"), False))
+
+
+class Operation(BaseModel):
+    """One intended change of a booking, and its fate: intent, hold, idempotency and history in one row.
+
+    phase: claimed (nothing sent) -> sent -> settled. While `open` no other operation may touch the booking, and
+    [hold_start, hold_end) is taken for every participant.
+    """
+
+    user = ForeignKeyField(User, null=True, on_delete="SET NULL")
+    actor = ForeignKeyField(Person, on_delete="RESTRICT")
+    booking = ForeignKeyField(Booking, on_delete="CASCADE")
+    kind = CharField(max_length=12)
+    state = CharField(max_length=16, default="IN_PROGRESS")
+    phase = CharField(max_length=8, default="claimed")
+    open = BooleanField(default=True)
+    mutation = CharField(max_length=40)
+    idempotency_key = CharField(max_length=200, null=True)
+    input_hash = CharField(max_length=64)
+    from_external_id = TextField()
+    hold_start = UtcDateTime(null=True)
+    hold_end = UtcDateTime(null=True)
+    reason = TextField(null=True)
+    warnings = JsonText(default=list)
+    outcome = JsonText(null=True)
+    sent_at = UtcDateTime(null=True)
+    settled_at = UtcDateTime(null=True)
+    due_at = UtcDateTime(null=True)
+    lease_owner = CharField(max_length=64, null=True)
+    lease_until = UtcDateTime(null=True)
+    attempts = IntegerField(default=0)
+
+
+# One open operation per booking, and one meaning per idempotency key; both by the database, not by good manners.
+Operation.add_index(Operation.index(Operation.booking, unique=True, where=SQL("open"), name="operation_open"))
+Operation.add_index(
+    Operation.index(
+        Operation.user,
+        Operation.mutation,
+        Operation.idempotency_key,
+        unique=True,
+        where=SQL("idempotency_key IS NOT NULL"),
+        name="operation_idempotency",
+    )
+)
+
+
+class BookingChange(BaseModel):
+    """One thing that really happened to a booking.
+
+    `logical_key` is the hash of what the provider's own ids say happened, so that webhook, reconciler and our own write
+    record it once between them.
+    """
+
+    booking = ForeignKeyField(Booking, on_delete="CASCADE")
+    logical_key = CharField(max_length=64, unique=True)
+    kind = CharField(max_length=16)
+    at = UtcDateTime()
+    actor = ForeignKeyField(Person, null=True, on_delete="SET NULL")
+    by = TextField(null=True)
+    source = CharField(max_length=12)
+    previous_start = UtcDateTime(null=True)
+    previous_end = UtcDateTime(null=True)
+    new_start = UtcDateTime(null=True)
+    reason = TextField(null=True)
+    operation = ForeignKeyField(Operation, null=True, on_delete="SET NULL")
+
+    class Meta:
+        indexes = ((("booking", "at", "id"), False),)

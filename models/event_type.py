@@ -1,0 +1,28 @@
+from peewee import BooleanField, CharField, ForeignKeyField, IntegerField, TextField
+
+from models.base import BaseModel, JsonText
+from models.linked_account import LinkedAccount
+from models.person import Person
+
+
+class EventType(BaseModel):
+    """A kind of meeting that a host offers, as last read from the provider. `active` is false once it is gone there."""
+
+    linked_account = ForeignKeyField(LinkedAccount, null=True, on_delete="SET NULL")
+    host = ForeignKeyField(Person, on_delete="RESTRICT")
+    provider = CharField(max_length=20)
+    external_id = TextField()
+    title = TextField()
+    slug = TextField(null=True)
+    description = TextField(null=True)
+    duration_minutes = IntegerField()
+    duration_options = JsonText(default=list)
+    active = BooleanField(default=True)
+    hidden = BooleanField(default=False)
+    requires_confirmation = BooleanField(default=False)
+    is_group = BooleanField(default=False)
+    scheduling_url = TextField(null=True)
+    is_default = BooleanField(default=False)
+
+    class Meta:
+        indexes = ((("provider", "external_id"), True), (("host", "active"), False))

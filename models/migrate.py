@@ -1,0 +1,46 @@
+"""Bring the database to the schema of this code; safe when several processes start at once.
+
+playhouse.migrations takes no lock of its own, so one is taken around it: an advisory lock on PostgreSQL, a lock file
+beside the database on SQLite.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playhouse.migrations import Runner
+
+from models.base import db, is_sqlite
+
+DIRECTORY = Path(__file__).parent / "migrations"
+ADVISORY_LOCK = 0x436F6E76656E65  # "Convene"
+
+
+def migrate() -> list[str]:
+    """Apply what is pending, in order; returns the names applied (an empty list when up to date)."""
+    with db.connection_context(), _alone():
+        return list(_runner().up())
+
+
+def pending() -> list[str]:
+    """Names of migrations that this code has and the database does not."""
+    return [m.name for m in _runner().status() if m.applied is None]
+
+
+def _runner() -> Runner:
+    return Runner(db.obj, str(DIRECTORY))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if is_sqlite():
+        with Path(f"{db.obj.database}.migrating").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        return
+    db.execute_sql("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+    try:
+        yield
+    finally:
+        db.execute_sql("SELECT pg_advisory_unlock(%s)", (ADVISORY_LOCK,))

@@ -1,0 +1,51 @@
+"""Where providers send news, and the news."""
+
+from peewee import CharField, ForeignKeyField, IntegerField, TextField
+
+from models.base import BaseModel, UtcDateTime
+from models.booking import Booking
+from models.linked_account import LinkedAccount
+
+
+class WebhookSubscription(BaseModel):
+    """Our registration at a provider: an unguessable endpoint and a secret (sealed) of its own.
+
+    state: wanted (the row is made before the provider is asked) -> active -> removed.
+    """
+
+    linked_account = ForeignKeyField(LinkedAccount, unique=True, on_delete="CASCADE")
+    provider = CharField(max_length=20)
+    endpoint = CharField(max_length=64, unique=True)
+    secret = TextField()
+    url = TextField()
+    external_id = TextField(null=True)
+    state = CharField(max_length=12, default="wanted")
+    last_received_at = UtcDateTime(null=True)
+    last_error = TextField(null=True)
+
+
+class WebhookEvent(BaseModel):
+    """One verified delivery; stored before it is acknowledged, applied later, as often as needed.
+
+    `delivery_key` is the sha256 of endpoint and raw body. `body` is sealed: it carries a booking uid and what people
+    wrote. state: PENDING -> APPLIED | IGNORED | DEAD; RETRYING is a pending one that failed at least once.
+    """
+
+    provider = CharField(max_length=20)
+    subscription = ForeignKeyField(WebhookSubscription, null=True, on_delete="SET NULL")
+    linked_account = ForeignKeyField(LinkedAccount, null=True, on_delete="SET NULL")
+    delivery_key = CharField(max_length=64, unique=True)
+    kind = CharField(max_length=60)
+    body = TextField(null=True)
+    received_at = UtcDateTime()
+    state = CharField(max_length=10, default="PENDING")
+    attempts = IntegerField(default=0)
+    due_at = UtcDateTime()
+    lease_owner = CharField(max_length=64, null=True)
+    lease_until = UtcDateTime(null=True)
+    last_error = TextField(null=True)
+    applied_at = UtcDateTime(null=True)
+    booking = ForeignKeyField(Booking, null=True, on_delete="SET NULL")
+
+    class Meta:
+        indexes = ((("state", "due_at"), False), (("received_at", "id"), False))

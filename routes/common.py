@@ -1,0 +1,87 @@
+"""What every route shares: the envelope of errors, request ids, and how much of a body is read."""
+
+import re
+import time
+import uuid
+from typing import Any
+
+import orjson
+import structlog
+from flask import Flask, Response, g, request
+
+from models.base import release_connection
+from services.logging import get_logger
+from services.runtime import Runtime
+
+log = get_logger("http")
+
+MAX_GRAPHQL_BODY = 256 * 1024
+MAX_WEBHOOK_BODY = 1024 * 1024
+MAX_SMALL_BODY = 16 * 1024
+REQUEST_ID = re.compile(r"^[\w.:-]{1,64}$")
+
+
+def json_response(data: Any, status: int = 200, **headers: str) -> Response:
+    response = Response(orjson.dumps(data), status=status, content_type="application/json")
+    response.headers.extend({name.replace("_", "-"): value for name, value in headers.items()})
+    return response
+
+
+def error(status: int, code: str, message: str, details: Any = None) -> Response:
+    """The envelope of every error outside /graphql."""
+    return json_response({"data": None, "error": {"code": code, "message": message, "details": details}}, status)
+
+
+def read_body(limit: int) -> bytes | None:
+    """The raw body; None when it is larger than `limit`, of which no more is read than that."""
+    if request.content_length is not None and request.content_length > limit:
+        return None
+    body = request.stream.read(limit + 1)
+    return None if len(body) > limit else body
+
+
+def install(app: Flask, rt: Runtime) -> None:
+    """Request ids, one log line and a metric per request, connections given back, surprises masked."""
+
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if REQUEST_ID.match(given) else uuid.uuid4().hex
+        g.started = time.perf_counter()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        seconds = time.perf_counter() - g.started
+        response.headers["X-Request-Id"] = g.request_id
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Referrer-Policy", "no-referrer")
+        rt.metrics.http_requests.labels(route, str(response.status_code)).inc()
+        rt.metrics.http_seconds.labels(route).observe(seconds)
+        # the route's pattern, not the path: paths carry endpoints, queries carry codes
+        log.info("request", method=request.method, route=route, status=response.status_code, ms=round(seconds * 1000))
+        return response
+
+    @app.teardown_request
+    def done(_error: BaseException | None) -> None:
+        release_connection()
+        structlog.contextvars.clear_contextvars()
+
+    @app.errorhandler(404)
+    def not_found(_error: Exception) -> Response:
+        return error(404, "NOT_FOUND", "There is nothing at this address.")
+
+    @app.errorhandler(405)
+    def not_allowed(_error: Exception) -> Response:
+        return error(405, "METHOD_NOT_ALLOWED", "This address does not take this method.")
+
+    @app.errorhandler(Exception)
+    def surprise(_error: Exception) -> Response:
+        log.exception("unexpected error", route=request.url_rule.rule if request.url_rule else "unknown")
+        rt.metrics.errors.labels("http").inc()
+        return error(
+            500, "INTERNAL", "Something unexpected happened. It is logged under this request id.", {"requestId": g.request_id}
+        )

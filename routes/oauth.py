@@ -1,0 +1,44 @@
+"""GET /oauth/<provider>/callback keeps the code; nothing is exchanged until the same user completes it."""
+
+from flask import Blueprint, Response, redirect, render_template, request
+
+from routes.common import error
+from services import linked_accounts
+from services.runtime import Runtime
+
+LONGEST = 4096
+
+
+def blueprint(rt: Runtime) -> Blueprint:
+    routes = Blueprint("oauth", __name__, template_folder=".")
+
+    @routes.get("/oauth/<provider>/callback")
+    def callback(provider: str) -> Response:
+        state, code = request.args.get("state", ""), request.args.get("code")
+        if provider not in rt.providers or not state or len(state) > LONGEST or len(code or "") > LONGEST:
+            return error(400, "BAD_USER_INPUT", "This is not the answer to an authorization that was begun here.")
+        address = linked_accounts.receive_callback(rt, provider, state=state, code=code, error=request.args.get("error"))
+        if address is None:
+            return error(
+                400, "AUTHORIZATION_EXPIRED", "This authorization is unknown or too old. Begin again with connectProvider."
+            )
+        return redirect(address, 303)  # type: ignore[return-value]
+
+    @routes.get("/oauth/<provider>/return")
+    def returned(provider: str) -> Response:
+        """Our own page for set-ups without a frontend: says what to run."""
+        if provider not in rt.providers:
+            return error(404, "NOT_FOUND", "There is nothing at this address.")
+        text = render_template(
+            "return_page.html",
+            label=rt.providers[provider].label,
+            state=request.args.get("state", "")[:LONGEST],
+            refused=request.args.get("error", "")[:100],
+        )
+        response = Response(text, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+        )
+        return response
+
+    return routes

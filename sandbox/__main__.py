@@ -1,0 +1,26 @@
+"""`python -m sandbox [--host 127.0.0.1] [--port 8001] [--state FILE] [--demo]`."""
+
+import argparse
+import signal
+import threading
+
+from sandbox.app import Sandbox
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A local, stateful Cal.com API v2.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8001, help="0 picks a free one")
+    parser.add_argument("--state", metavar="FILE", help="keep the whole world in this file")
+    parser.add_argument("--demo", action="store_true", help="make demo people if there are no users")
+    given = parser.parse_args()
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    with Sandbox(given.port, given.state, given.demo, given.host, verbose=True) as sandbox:
+        print(f"sandbox ready on {sandbox.url}", flush=True)  # noqa: T201 - the one line others wait for
+        ended.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sandbox import snapshot
+from sandbox.calcom.state import CalcomState
+from sandbox.clock import Clock
+from sandbox.deliveries import Deliveries
+from sandbox.faults import Faults
+from sandbox.requests import RequestLog
+
+
+class World:
+    """All state behind one lock.
+
+    Only what a provider would keep in its database (and the clock) is saved to the state file. Logs, faults, rate-limit
+    windows and parked deliveries live in memory.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.lock = threading.RLock()
+        self.path = path
+        self.clock = Clock()
+        self.faults = Faults()
+        self.requests = RequestLog()
+        self.deliveries = Deliveries(self.clock, self.faults)
+        self.calcom = CalcomState()
+        # Counts committed writes. A request remembers the count at its arrival: whatever was committed later happened
+        # concurrently with it.
+        self.commits = 0
+        if path is not None and path.exists():
+            self._load(snapshot.read(path))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One committed change: alone under the lock, and on disk before anybody is told."""
+        with self.lock:
+            self.commits += 1
+            try:
+                yield
+            finally:
+                self.save()  # a refusal may have changed something as well: a spent code, for one
+
+    def save(self) -> None:
+        if self.path is not None:
+            snapshot.write(self.path, self.dump())
+
+    def dump(self) -> dict[str, Any]:
+        with self.lock:
+            return {"commits": self.commits, "clock": self.clock.dump(), "calcom": self.calcom.dump()}
+
+    def reset(self) -> None:
+        """Empty, with a real clock, no faults and no logs. Requests on hold are let go."""
+        self.faults.clear()
+        with self.lock:
+            self.clock.reset()
+            self.calcom = CalcomState()
+            self.save()
+        self.requests.clear()
+        self.deliveries.clear()
+
+    def _load(self, saved: dict[str, Any]) -> None:
+        self.commits = saved["commits"]
+        self.clock.load(saved["clock"])
+        self.calcom.load(saved["calcom"])

@@ -1,0 +1,112 @@
+"""Event types: listed, and the default set."""
+
+from typing import Annotated
+
+import strawberry
+from strawberry.relay import PageInfo
+
+from models import EventType as Row
+from models import Person
+from schema.connections import Edge, Key, page
+from schema.context import Info
+from schema.people import Host
+from schema.problems import ConnectionUnusable, NotConnected, ProviderFailure, answered
+from schema.scalars import Provider
+from services import event_types, people
+
+KEY = Key("event_types", Row.created_at, Row.id, lambda row: row.created_at)
+
+
+@strawberry.type(description="A kind of meeting that a host offers.")
+class EventType:
+    id: strawberry.ID = strawberry.field(description="Convene's id.")
+    provider: Provider = strawberry.field(description="Where it is kept.")
+    title: str = strawberry.field(description="What it is called.")
+    slug: str | None = strawberry.field(description="Its part of the booking page's address.")
+    description: str | None = strawberry.field(description="What the host says of it.")
+    duration_minutes: int = strawberry.field(description="How long it lasts unless another option is chosen.")
+    duration_options: list[int] = strawberry.field(description="Lengths that may be chosen; empty: only its own.")
+    active: bool = strawberry.field(description="False once it is gone at the provider.")
+    hidden: bool = strawberry.field(description="Not on the host's public page.")
+    requires_confirmation: bool = strawberry.field(description="A booking waits for the coach's confirmation.")
+    group: bool = strawberry.field(description="Several invitees share one meeting.")
+    scheduling_url: str | None = strawberry.field(description="Its booking page at the provider.")
+    host: Host = strawberry.field(description="Who offers it.")
+    is_default: bool = strawberry.field(description="Made by createDefaultEventTypes.")
+
+    @classmethod
+    def of(cls, row: Row, host_name: str) -> "EventType":
+        return cls(
+            id=strawberry.ID(row.id),
+            provider=Provider(row.provider),
+            title=row.title,
+            slug=row.slug,
+            description=row.description,
+            duration_minutes=row.duration_minutes,
+            duration_options=list(row.duration_options),
+            active=row.active,
+            hidden=row.hidden,
+            requires_confirmation=row.requires_confirmation,
+            group=row.is_group,
+            scheduling_url=row.scheduling_url,
+            host=Host(id=strawberry.ID(row.host_id), name=host_name or "Unnamed"),
+            is_default=row.is_default,
+        )
+
+
+def shown(rows: list[Row]) -> list[EventType]:
+    """Rows as the schema shows them, with their hosts' names in one statement."""
+    names = dict(Person.select(Person.id, Person.name).where(Person.id.in_([r.host_id for r in rows])).tuples()) if rows else {}
+    return [EventType.of(row, names.get(row.host_id, "")) for row in rows]
+
+
+@strawberry.type(description="A page of event types.")
+class EventTypeConnection:
+    edges: list[Edge[EventType]] = strawberry.field(description="The items.")
+    page_info: PageInfo = strawberry.field(description="Where this page stands.")
+
+
+def listed(
+    info: Info,
+    host_id: Annotated[strawberry.ID | None, strawberry.argument(description="A person's id. Default: the viewer.")] = None,
+    provider: Annotated[Provider | None, strawberry.argument(description="Only of this provider.")] = None,
+    first: Annotated[int | None, strawberry.argument(description="How many, 1 to 100.")] = 25,
+    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = None,
+) -> EventTypeConnection | None:
+    viewer = info.context.viewer
+    host = people.resolve(str(host_id)) if host_id else viewer.person_id
+    query = Row.select().where(event_types.visible_to(viewer, host))
+    if provider is not None:
+        query = query.where(Row.provider == provider.value)
+    found = page(query, KEY, first, after)
+    edges = [Edge(node=node, cursor=cursor) for node, cursor in zip(shown(list(found.rows)), found.cursors, strict=True)]
+    return EventTypeConnection(edges=edges, page_info=found.info)
+
+
+@strawberry.input(description="Where to make the default set.")
+class CreateDefaultEventTypesInput:
+    provider: Provider = strawberry.field(description="Which provider.")
+
+
+@strawberry.type(description="The default set is there.")
+class DefaultEventTypes:
+    total_created: int = strawberry.field(description="How many of them this call made.")
+    created_event_types: list[EventType] = strawberry.field(description="Those that this call made.")
+    existing_event_types: list[EventType] = strawberry.field(description="Those that were there.")
+
+
+CreateDefaultEventTypesResult = Annotated[
+    DefaultEventTypes | ConnectionUnusable | NotConnected | ProviderFailure,
+    strawberry.union("CreateDefaultEventTypesResult", description="What createDefaultEventTypes answers."),
+]
+
+
+@answered
+def create_defaults(info: Info, input: CreateDefaultEventTypesInput) -> CreateDefaultEventTypesResult:  # noqa: A002
+    made = event_types.create_defaults(info.context.rt, info.context.viewer, input.provider.value)
+    rows = {row.id: row for row in Row.select().where(Row.id.in_([*made.created, *made.existing]))}
+    return DefaultEventTypes(
+        total_created=len(made.created),
+        created_event_types=shown([rows[i] for i in made.created]),
+        existing_event_types=shown([rows[i] for i in made.existing]),
+    )

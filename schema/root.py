@@ -1,0 +1,111 @@
+"""The schema: every field of the contract, put together from its features."""
+
+import strawberry
+from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, ValidationCache
+from strawberry.extensions.max_aliases import create_validator as aliases_rule
+from strawberry.extensions.query_depth_limiter import create_validator as depth_rule
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+# Aliases: in the classes below the plain names are the contract's fields.
+from schema import availability as slots
+from schema import bookings as meetings
+from schema import event_types as kinds
+from schema import linked_accounts as links
+from schema import notifications as news
+from schema import people, rescheduling
+from schema import webhooks as inbox
+from schema.scalars import SCALARS
+
+MAX_DEPTH = 12
+MAX_ALIASES = 30
+MAX_TOKENS = 2000
+CACHED_DOCUMENTS = 500
+
+
+@strawberry.type(description="Reading.")
+class Query:
+    viewer: people.User = strawberry.field(resolver=people.viewer, description="Who is signed in.")
+    connection_status: links.ConnectionStatus = strawberry.field(
+        resolver=links.connection_status, description="How the viewer's connection to a provider is."
+    )
+    linked_accounts: list[links.LinkedAccount] = strawberry.field(
+        resolver=links.my_linked_accounts, description="The viewer's linked accounts."
+    )
+    event_types: kinds.EventTypeConnection | None = strawberry.field(
+        resolver=kinds.listed,
+        description="A host's bookable event types (public ones for anybody signed in; all for oneself). Default host: the viewer.",
+    )
+    availability: slots.AvailabilityResult = strawberry.field(
+        resolver=slots.find, description="Free slots of an event type, or of a booking that is to move."
+    )
+    bookings: meetings.BookingConnection | None = strawberry.field(
+        resolver=meetings.listed, description="Bookings in which the viewer takes part."
+    )
+    booking: meetings.Booking | None = strawberry.field(
+        resolver=meetings.one, description="One booking; null when there is none that the viewer may see."
+    )
+    booking_operation: meetings.BookingOperation | None = strawberry.field(
+        resolver=meetings.operation, description="An operation of the viewer's own."
+    )
+    notifications: news.NotificationConnection | None = strawberry.field(
+        resolver=news.listed, description="What the viewer was told, newest first."
+    )
+    webhook_events: inbox.WebhookEventConnection | None = strawberry.field(
+        resolver=inbox.listed, description="The inbox; admins only (others: null with a FORBIDDEN error)."
+    )
+
+
+@strawberry.type(description="Changing. Expected failures are members of each result.")
+class Mutation:
+    connect_provider: links.ConnectProviderResult = strawberry.mutation(
+        resolver=links.connect_provider, description="Begin to link an account."
+    )
+    complete_connection: links.CompleteConnectionResult = strawberry.mutation(
+        resolver=links.complete_connection,
+        description="Finishes what connectProvider began; only the same signed-in user can. The browser comes back with `state`; "
+        "the provider's code never leaves the server.",
+    )
+    disconnect_provider: links.DisconnectProviderResult = strawberry.mutation(
+        resolver=links.disconnect_provider, description="Unlink an account."
+    )
+    refresh_connection: links.RefreshConnectionResult = strawberry.mutation(
+        resolver=links.refresh_connection, description="Renew the tokens of a connection."
+    )
+    create_default_event_types: kinds.CreateDefaultEventTypesResult = strawberry.mutation(
+        resolver=kinds.create_defaults, description="Make the default set of event types, once."
+    )
+    reschedule_booking: rescheduling.RescheduleBookingResult = strawberry.mutation(
+        resolver=rescheduling.reschedule, description="Move a booking; it keeps its id."
+    )
+    cancel_booking: rescheduling.CancelBookingResult = strawberry.mutation(
+        resolver=rescheduling.cancel, description="Cancel a booking."
+    )
+    sync_bookings: links.SyncBookingsResult = strawberry.mutation(
+        resolver=links.sync_bookings, description="Read the provider's list of bookings now."
+    )
+    mark_notifications_read: news.MarkNotificationsReadResult = strawberry.mutation(
+        resolver=news.mark_read, description="Mark notifications as read."
+    )
+
+
+class Schema(strawberry.Schema):
+    """Errors are logged and masked where answers are made (routes/graphql.py), so not here."""
+
+    def process_errors(self, errors: list[object], execution_context: ExecutionContext | None = None) -> None: ...  # type: ignore[override]
+
+
+# Rules are built once: a limiter built per request is another class each time, and the validation cache never hits.
+RULES = AddValidationRules([depth_rule(MAX_DEPTH, None, None), aliases_rule(MAX_ALIASES)])
+
+schema = Schema(
+    query=Query,
+    mutation=Mutation,
+    config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=False),
+    extensions=[
+        lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
+        lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
+        lambda: AddValidationRules(RULES.validation_rules),
+        lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
+    ],
+)

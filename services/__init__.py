@@ -1,0 +1,1 @@
+"""All decisions. Plain functions that take the `Runtime` first; callable without Flask or GraphQL."""

@@ -1,0 +1,424 @@
+"""What the provider tells of a booking, into our tables; the same result in any order and any number of times.
+
+A meeting that is moved becomes a new booking at Cal.com, linked to the old one both ways. Such a chain is one booking
+here. Everything that happened is derived from the chain itself and recorded under a key made of the provider's own ids,
+so webhook, reconciler and our own write record (and notify) each change once between them.
+
+Every writer of bookings takes its locks in this order: persons by id, then the booking.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from models import (
+    AvailabilityCache,
+    Booking,
+    BookingChange,
+    BookingExternalId,
+    EventType,
+    LinkedAccount,
+    Operation,
+    Participant,
+    Person,
+    User,
+)
+from models.base import for_update, new_id, transactional
+from services import notifications, people
+from services.providers.base import Auth, RemoteBooking, RemotePerson
+from services.runtime import Runtime
+from services.vault import place
+
+LONGEST_CHAIN = 50
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What recording came to. `changes` are those that were news."""
+
+    booking_id: str
+    added: bool
+    changed: bool
+    changes: tuple[str, ...] = ()
+
+
+@dataclass
+class Change:
+    """One thing that happened, before it is known whether it is news."""
+
+    kind: str
+    facts: str
+    at: datetime
+    by_email: str | None = None
+    previous_start: datetime | None = None
+    previous_end: datetime | None = None
+    new_start: datetime | None = None
+    reason: str | None = None
+    id: str = field(default_factory=new_id)
+
+    @property
+    def logical_key(self) -> str:
+        return hashlib.sha256(f"{self.kind}:{self.facts}".encode()).hexdigest()
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------------
+
+
+def read_chain(
+    rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict[str, RemoteBooking] | None = None
+) -> list[RemoteBooking]:
+    """The booking behind an id as the provider has it now, with what came before and after it, oldest first.
+
+    Going back ends where our tables already know the id; `known` are bookings that were just listed. Empty: no such
+    booking there. Raises ProviderError.
+    """
+    provider, listed = rt.providers[slug], known or {}
+
+    def get(uid: str) -> RemoteBooking | None:
+        return listed.get(uid) or provider.booking(auth, uid)
+
+    here = get(external_id)
+    if here is None:
+        return []
+    chain = [here]
+    while (previous_id := chain[0].previous_id) and len(chain) < LONGEST_CHAIN and not _recorded(slug, chain[0].external_id):
+        previous = get(previous_id)
+        # of two successors of one booking only the one it names is its continuation
+        if previous is None or previous.next_id != chain[0].external_id:
+            break
+        chain.insert(0, previous)
+    while (next_id := chain[-1].next_id) and len(chain) < LONGEST_CHAIN:
+        following = get(next_id)
+        if following is None:
+            break
+        chain.append(following)
+    return chain
+
+
+def _recorded(slug: str, external_id: str) -> bool:
+    row = BookingExternalId.select().where((BookingExternalId.provider == slug) & (BookingExternalId.external_id == external_id))
+    return bool(row.exists())
+
+
+# ---- recording -------------------------------------------------------------------------------------------------------------
+
+
+@transactional
+def record(
+    rt: Runtime,
+    account_id: str | None,
+    slug: str,
+    chain: list[RemoteBooking],
+    *,
+    source: str,
+    requested: Iterable[str] = (),
+) -> Recorded:
+    """Bring our booking in step with the chain, write history, notify. One transaction, locks as above.
+
+    `requested`: ids that a signed webhook said were pending, so that a confirmation is seen though we never read it so.
+    `account_id`: whose token read it; changes older than that link are history and notify nobody.
+    """
+    tail = chain[-1]
+    person_ids = [_person(slug, person) for person in tail.people]
+    booking = _lock_booking(slug, chain, person_ids)
+    changes = _changes(booking, chain, set(requested))
+    added = booking is None
+    if booking is None:
+        booking = _create(rt, slug, chain)
+        changed = True
+    else:
+        changed = _update(rt, booking, slug, chain)
+    changed |= _participants(booking, tail, person_ids)
+    _adopt_account(booking, account_id)
+    operation = Operation.get_or_none((Operation.booking == booking.id) & Operation.open)
+    news = [change for change in changes if _insert(rt, booking, change, source, operation)]
+    if (news or changed) and not added:
+        Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
+    if changed or news:
+        _forget_availability(booking)
+    for change in news:
+        if _is_news(account_id, change, source):
+            notifications.about_change(rt, booking.id, change.id)
+    return Recorded(booking.id, added, bool(changed or news), tuple(change.kind for change in news))
+
+
+def _person(slug: str, person: RemotePerson) -> str:
+    identities = []
+    if person.external_id:
+        identities.append((slug, person.external_id))
+    if person.email:
+        identities.append(people.email_identity(person.email))
+    if not identities:
+        return str(Person.create(name=person.name, time_zone=person.time_zone).id)
+    return people.find_or_create(identities, person.name, person.time_zone)
+
+
+def _lock_booking(slug: str, chain: list[RemoteBooking], person_ids: list[str]) -> Booking | None:
+    """Lock everybody who takes or took part, then the booking; None when it is new."""
+    ids = [remote.external_id for remote in chain]
+    if chain[0].previous_id:
+        ids.append(chain[0].previous_id)
+    known = BookingExternalId.select(BookingExternalId.booking).where(
+        (BookingExternalId.provider == slug) & BookingExternalId.external_id.in_(ids)
+    )
+    former = [row[0] for row in Participant.select(Participant.person).where(Participant.booking.in_(known)).tuples()]
+    people.lock([*person_ids, *former])
+    # looked for again after the wait: whoever held the locks may just have recorded it
+    row: Booking | None = for_update(Booking.select().where(Booking.id.in_(known.clone())).order_by(Booking.id).limit(1)).first()
+    if row is not None and not _same_chain(slug, row, chain):
+        return None
+    return row
+
+
+def _same_chain(slug: str, row: Booking, chain: list[RemoteBooking]) -> bool:
+    """False for the other branch of a fork: its predecessor is ours but continues elsewhere."""
+    ids = {remote.external_id for remote in chain}
+    if any(_belongs(slug, uid, row.id) for uid in ids):
+        return True
+    return row.external_id == chain[0].previous_id
+
+
+def _belongs(slug: str, external_id: str, booking_id: str) -> bool:
+    row = BookingExternalId.select().where(
+        (BookingExternalId.provider == slug)
+        & (BookingExternalId.external_id == external_id)
+        & (BookingExternalId.booking == booking_id)
+    )
+    return bool(row.exists())
+
+
+def _changes(booking: Booking | None, chain: list[RemoteBooking], requested: set[str]) -> list[Change]:
+    """Everything that the chain says happened, oldest first; what is recorded already falls out at the insert."""
+    found: list[Change] = []
+    head, tail = chain[0], chain[-1]
+    if booking is None or head.previous_id is None:
+        found.append(Change("BOOKED", head.external_id, head.created_at, new_start=head.start, by_email=_booker(head)))
+    elif head.previous_id == booking.external_id:
+        found.append(_move(head.previous_id, booking.start, booking.end, None, head))
+    for before, after in zip(chain, chain[1:], strict=False):
+        found.append(_move(before.external_id, before.start, before.end, before.changed_by_email, after))
+    was_pending = booking is not None and booking.status == "PENDING" and booking.external_id == tail.external_id
+    if tail.status in {"CONFIRMED", "CANCELLED"} and tail.next_id is None and (was_pending or tail.external_id in requested):
+        if tail.status == "CONFIRMED":
+            found.append(Change("CONFIRMED", tail.external_id, tail.updated_at))
+    if tail.status in {"CANCELLED", "DECLINED"} and tail.next_id is None:
+        found.append(
+            Change(
+                tail.status,
+                tail.external_id,
+                tail.updated_at,
+                by_email=tail.changed_by_email,
+                previous_start=tail.start,
+                previous_end=tail.end,
+                reason=tail.cancellation_reason,
+            )
+        )
+    return found
+
+
+def _move(before_id: str, start: datetime, end: datetime, by_email: str | None, after: RemoteBooking) -> Change:
+    return Change(
+        "MOVED",
+        f"{before_id}>{after.external_id}",
+        after.created_at,
+        by_email=by_email,
+        previous_start=start,
+        previous_end=end,
+        new_start=after.start,
+        reason=after.reschedule_reason,
+    )
+
+
+def _booker(remote: RemoteBooking) -> str | None:
+    return next((person.email for person in remote.people if person.role == "MENTEE"), None)
+
+
+def _create(rt: Runtime, slug: str, chain: list[RemoteBooking]) -> Booking:
+    booking_id = new_id()
+    tail = chain[-1]
+    Booking.insert(
+        id=booking_id,
+        provider=slug,
+        external_id=tail.external_id,
+        created_at=chain[0].created_at,
+        **_fields(rt, booking_id, slug, tail),
+    ).execute()
+    _remember_ids(booking_id, slug, chain)
+    return Booking.get_by_id(booking_id)
+
+
+def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]) -> bool:
+    """True when a person would see a difference. An answer that is older than what we have changes nothing."""
+    tail = chain[-1]
+    ids = {remote.external_id for remote in chain}
+    successor = booking.external_id in ids or booking.external_id == chain[0].previous_id
+    if not successor or (booking.external_id == tail.external_id and tail.updated_at < booking.remote_updated_at):
+        _remember_ids(booking.id, slug, chain)
+        return False
+    values = _fields(rt, booking.id, slug, tail)
+    visible = ("title", "status", "start", "end", "location", "meeting_url", "is_group")
+    changed = tail.external_id != booking.external_id or any(values[name] != getattr(booking, name) for name in visible)
+    Booking.update(external_id=tail.external_id, **values).where(Booking.id == booking.id).execute()
+    _remember_ids(booking.id, slug, chain)
+    return changed
+
+
+def _fields(rt: Runtime, booking_id: str, slug: str, remote: RemoteBooking) -> dict[str, Any]:
+    event_type = None
+    if remote.event_type_id is not None:
+        event_type = EventType.get_or_none((EventType.provider == slug) & (EventType.external_id == remote.event_type_id))
+    return {
+        "event_type": event_type.id if event_type else None,
+        "event_type_external_id": remote.event_type_id,
+        "title": remote.title,
+        "status": remote.status,
+        "start": remote.start,
+        "end": remote.end,
+        "is_group": remote.is_group,
+        "location": remote.location,
+        "meeting_url": remote.meeting_url,
+        "answers": seal(rt, "booking", booking_id, "answers", orjson.dumps(remote.answers).decode() if remote.answers else None),
+        "cancellation_reason": seal(rt, "booking", booking_id, "cancellation_reason", remote.cancellation_reason),
+        "remote_updated_at": remote.updated_at,
+    }
+
+
+def _remember_ids(booking_id: str, slug: str, chain: list[RemoteBooking]) -> None:
+    ids = {remote.external_id for remote in chain}
+    rows = [{"id": new_id(), "booking": booking_id, "provider": slug, "external_id": uid} for uid in sorted(ids)]
+    list(
+        BookingExternalId.insert_many(rows)
+        .on_conflict(conflict_target=[BookingExternalId.provider, BookingExternalId.external_id], action="nothing")
+        .returning(BookingExternalId.id)
+        .tuples()
+        .execute()
+    )
+
+
+def _participants(booking: Booking, tail: RemoteBooking, person_ids: list[str]) -> bool:
+    """Who takes part, as the provider tells it now. One row per person: a host who also attends is the host."""
+    wanted: dict[str, RemotePerson] = {}
+    for person_id, person in zip(person_ids, tail.people, strict=True):
+        wanted.setdefault(people.resolve(person_id), person)
+    present = {row.person_id: row for row in Participant.select().where(Participant.booking == booking.id)}
+    changed = False
+    for person_id, person in wanted.items():
+        values = {
+            "role": person.role,
+            "name": person.name,
+            "email": person.email,
+            "time_zone": person.time_zone,
+            "no_show": person.no_show,
+        }
+        row = present.pop(person_id, None)
+        if row is None:
+            Participant.create(booking=booking.id, person=person_id, **values)
+            changed = True
+        elif any(getattr(row, name) != value for name, value in values.items()):
+            Participant.update(**values).where(Participant.id == row.id).execute()
+            changed = True
+    if present:
+        Participant.delete().where(Participant.id.in_([row.id for row in present.values()])).execute()
+    return changed or bool(present)
+
+
+def _adopt_account(booking: Booking, account_id: str | None) -> None:
+    """Read it through the host's account where there is one, else through whoever has it."""
+    hosts = (
+        LinkedAccount.select(LinkedAccount.id)
+        .join(User)
+        .join(Participant, on=(Participant.person == User.person))
+        .where(
+            (Participant.booking == booking.id)
+            & (Participant.role == "COACH")
+            & (LinkedAccount.provider == booking.provider)
+            & LinkedAccount.connected
+        )
+    )
+    best = hosts.tuples().first()
+    wanted = best[0] if best else (booking.linked_account_id or account_id)
+    if wanted != booking.linked_account_id:
+        Booking.update(linked_account=wanted).where(Booking.id == booking.id).execute()
+
+
+def _insert(rt: Runtime, booking: Booking, change: Change, source: str, operation: Operation | None) -> bool:
+    """Record the change unless it is recorded; True when it was news. Our own operation's change bears its mark."""
+    ours = operation is not None and operation.kind == change.kind and _meant(operation, change)
+    actor_id, by = (operation.actor_id, None) if ours and operation else _actor(booking, change.by_email)
+    reason = change.reason
+    if ours and operation and operation.reason:
+        reason = unseal(rt, "operation", operation.id, "reason", operation.reason)
+    rows = list(
+        BookingChange.insert(
+            id=change.id,
+            booking=booking.id,
+            logical_key=change.logical_key,
+            kind=change.kind,
+            at=change.at,
+            actor=actor_id,
+            by=by,
+            source="CONVENE" if ours else source,
+            previous_start=change.previous_start,
+            previous_end=change.previous_end,
+            new_start=change.new_start,
+            reason=seal(rt, "booking_change", change.id, "reason", reason),
+            operation=operation.id if ours and operation else None,
+        )
+        .on_conflict(conflict_target=[BookingChange.logical_key], action="nothing")
+        .returning(BookingChange.id)
+        .tuples()
+        .execute()
+    )
+    return bool(rows)
+
+
+def change_of(operation: Operation) -> BookingChange | None:
+    """The recorded change that an operation meant."""
+    found: BookingChange | None = BookingChange.get_or_none(BookingChange.operation == operation.id)
+    return found
+
+
+def _meant(operation: Operation, change: Change) -> bool:
+    if change.kind == "MOVED":
+        return change.new_start == operation.hold_start and change.facts.startswith(f"{operation.from_external_id}>")
+    return change.facts == operation.from_external_id
+
+
+def _actor(booking: Booking, email: str | None) -> tuple[str | None, str | None]:
+    """Who did it, as far as the provider says: a participant by the address that the booking gives them."""
+    if not email:
+        return None, None
+    row = Participant.get_or_none((Participant.booking == booking.id) & (Participant.email == email.strip().lower()))
+    return (row.person_id, row.name) if row else (None, None)
+
+
+def _is_news(account_id: str | None, change: Change, source: str) -> bool:
+    """The first reading of an account brings its past; nobody is notified of that."""
+    if account_id is None or source == "CONVENE":
+        return True
+    account = LinkedAccount.get_or_none(LinkedAccount.id == account_id)
+    return account is None or change.at >= account.linked_at
+
+
+def _forget_availability(booking: Booking) -> None:
+    """What was cached of the participants' free slots no longer holds."""
+    accounts = (
+        LinkedAccount.select(LinkedAccount.id)
+        .join(User)
+        .join(Participant, on=(Participant.person == User.person))
+        .where(Participant.booking == booking.id)
+    )
+    AvailabilityCache.delete().where(AvailabilityCache.linked_account.in_(accounts)).execute()
+
+
+def seal(rt: Runtime, table: str, row_id: str, column: str, text: str | None) -> str | None:
+    """What people wrote into a booking is kept sealed."""
+    return None if not text else rt.vault.seal(text, place(table, row_id, column))
+
+
+def unseal(rt: Runtime, table: str, row_id: str, column: str, sealed: str | None) -> str | None:
+    return None if not sealed else rt.vault.open(sealed, place(table, row_id, column))

@@ -1,0 +1,266 @@
+"""The jobs: what runs by itself, in process, in any number of replicas at once.
+
+Every job works on claimed rows, so a doubled tick is harmless and a killed replica's work is taken over when its lease
+ends. Each can be run once from the command line (`scripts/job NAME`). The scheduler is started by gunicorn.conf.py and
+never by the application factory: tests, migrations and exports have none.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from models import JobClaim, LinkedAccount, OAuthState, Operation, TokenRotation
+from models.base import release_connection
+from services import (
+    availability,
+    booking_sync,
+    claims,
+    event_types,
+    operations,
+    rescheduling,
+    tokens,
+    webhook_subscriptions,
+    webhooks,
+)
+from services.budgets import Budgets
+from services.errors import ConnectionUnusable, ConveneError, ProviderFailure, RateLimited
+from services.logging import get_logger
+from services.runtime import Runtime
+
+log = get_logger("jobs")
+
+BATCH = 10
+SYNC_EVERY = timedelta(minutes=5)
+RECONCILE_EVERY = timedelta(hours=1)
+EVENT_TYPES_EVERY = timedelta(minutes=30)
+WEBHOOKS_EVERY = timedelta(hours=1)
+WARM_EVERY = timedelta(minutes=4)
+CLEAN_UP_EVERY = timedelta(hours=1)
+LONGEST_BACKOFF = timedelta(hours=1)
+
+
+def _sync(rt: Runtime, account_id: str) -> timedelta | None:
+    """Incremental every few minutes; the first run, and one every hour, lists the whole window."""
+    account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
+    if account is None:
+        return None
+    booking_sync.sync(rt, account_id, full=account.last_synced_at is None)
+    if account.last_synced_at is None:
+        claims.schedule("reconcile", account_id, rt.clock.now() + RECONCILE_EVERY)
+    return SYNC_EVERY
+
+
+def _reconcile(rt: Runtime, account_id: str) -> timedelta | None:
+    if not _connected(account_id):
+        return None
+    booking_sync.sync(rt, account_id, full=True)
+    return RECONCILE_EVERY
+
+
+def _event_types(rt: Runtime, account_id: str) -> timedelta | None:
+    if not _connected(account_id):
+        return None
+    event_types.sync(rt, account_id)
+    return EVENT_TYPES_EVERY
+
+
+def _webhooks(rt: Runtime, account_id: str) -> timedelta | None:
+    if not _connected(account_id):
+        return None
+    webhook_subscriptions.ensure(rt, account_id)
+    return WEBHOOKS_EVERY
+
+
+def _warm(rt: Runtime, account_id: str) -> timedelta | None:
+    if not _connected(account_id):
+        return None
+    availability.warm(rt, account_id)
+    return WARM_EVERY
+
+
+def _refresh(rt: Runtime, account_id: str) -> timedelta | None:
+    """The next run is scheduled by the new pair itself."""
+    tokens.refresh_ahead(rt, account_id)
+    return None
+
+
+def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
+    now = rt.clock.now()
+    OAuthState.delete().where(OAuthState.expires_at < now - timedelta(days=1)).execute()
+    TokenRotation.delete().where((TokenRotation.state == "done") & (TokenRotation.updated_at < now - timedelta(days=7))).execute()
+    availability.clean_up(rt)
+    webhooks.clean_up(rt)
+    operations.clean_up(rt)
+    return CLEAN_UP_EVERY
+
+
+def _connected(account_id: str) -> bool:
+    return bool(LinkedAccount.select().where((LinkedAccount.id == account_id) & LinkedAccount.connected).exists())
+
+
+WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
+    "event_types": _event_types,
+    "webhooks": _webhooks,
+    "sync": _sync,
+    "reconcile": _reconcile,
+    "warm": _warm,
+    "refresh": _refresh,
+    "clean_up": _clean_up,
+}
+"""Work kept in `job_claim`: does one key's work and answers when it is due again (None: not by itself)."""
+
+
+def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int:
+    """Claim due work (of one kind, or any) and do it; answers how many pieces were claimed."""
+    kinds = [kind] if kind else list(WORK)
+    ids = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit)
+    for claim_id in ids:
+        if rt.stopping.is_set():
+            break
+        _do(rt, JobClaim.get_by_id(claim_id))
+    return len(ids)
+
+
+def _do(rt: Runtime, claim: JobClaim) -> None:
+    result, error_code = "ok", None
+    marked = tokens.in_background.set(True)
+    try:
+        again = WORK[claim.kind](rt, claim.key)
+    except ConnectionUnusable:
+        # nothing to do until the person connects again, which schedules everything anew
+        again, result = None, "unusable"
+    except ConveneError as error:
+        again, result, error_code = _backoff(rt, claim, error), "failed", error.code
+        log.warning("job failed", job=claim.kind, key=claim.key, error_code=error.code)
+    except Exception as error:
+        again, result, error_code = _backoff(rt, claim, error), "failed", type(error).__name__
+        log.exception("job failed unexpectedly", job=claim.kind, key=claim.key)
+        rt.metrics.errors.labels("jobs").inc()
+    finally:
+        tokens.in_background.reset(marked)
+    rt.metrics.job_runs.labels(claim.kind, result).inc()
+    _finish(rt, claim, again, error_code)
+
+
+def _finish(rt: Runtime, claim: JobClaim, again: timedelta | None, error_code: str | None) -> None:
+    """Arrange the next run, unless somebody asked for an earlier one while this one ran."""
+    mine = (JobClaim.id == claim.id) & (JobClaim.lease_owner == rt.owner)
+    unchanged = mine & (JobClaim.due_at == claim.due_at)
+    if again is None:
+        if JobClaim.delete().where(unchanged).execute():
+            return
+    else:
+        attempts = claim.attempts if error_code else 0
+        due_at = rt.clock.now() + again
+        if (
+            JobClaim.update(due_at=due_at, lease_owner=None, lease_until=None, attempts=attempts, last_error=error_code)
+            .where(unchanged)
+            .execute()
+        ):
+            return
+    JobClaim.update(lease_owner=None, lease_until=None).where(mine).execute()
+
+
+def _backoff(rt: Runtime, claim: JobClaim, error: Exception) -> timedelta:
+    if isinstance(error, (RateLimited, ProviderFailure)) and error.retry_at:
+        return max(error.retry_at - rt.clock.now(), timedelta(seconds=1))
+    return min(LONGEST_BACKOFF, timedelta(seconds=5 * 2 ** min(claim.attempts, 10)))
+
+
+def settle_operations(rt: Runtime) -> int:
+    """The completer: claim operations whose outcome is overdue and end them; answers how many were claimed."""
+    ids = claims.claim(rt, Operation, lambda o: o.open & (o.due_at <= rt.clock.now()), limit=BATCH)
+    for operation_id in ids:
+        if rt.stopping.is_set():
+            break
+        try:
+            rescheduling.complete(rt, operation_id)
+            rt.metrics.job_runs.labels("operations", "ok").inc()
+        except Exception:
+            log.exception("operation could not be settled", operation=operation_id)
+            rt.metrics.job_runs.labels("operations", "failed").inc()
+    return len(ids)
+
+
+JOBS: dict[str, Callable[[Runtime], int]] = {
+    "apply_webhooks": webhooks.apply_due,
+    "settle_operations": settle_operations,
+    **{kind: (lambda rt, kind=kind: run_work(rt, kind)) for kind in WORK},  # type: ignore[misc]
+}
+"""Every job by name, for the command line: claims what is due once and does it."""
+
+
+def run_until_quiet(rt: Runtime, *, rounds: int = 50) -> int:
+    """Do all that is due now, and what becomes due by it, until nothing is; answers how many pieces were done."""
+    done = 0
+    for _ in range(rounds):
+        step = webhooks.apply_due(rt) + settle_operations(rt) + run_work(rt)
+        if not step:
+            break
+        done += step
+    return done
+
+
+class Scheduler:
+    """APScheduler in this process: three ticks, a wake-up, a heartbeat, and an orderly stop."""
+
+    def __init__(self, rt: Runtime, budgets: Budgets) -> None:
+        self._rt, self._budgets = rt, budgets
+        self._beat: float | None = None
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(6)},
+            # the default grace silently drops a tick that is a second late
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+        self._add("webhooks", 5, webhooks.apply_due)
+        self._add("work", 2, run_work)
+        self._add("operations", 5, settle_operations)
+        self._add("heartbeat", 5, self._tick)
+
+    def _add(self, name: str, seconds: int, job: Callable[[Runtime], int]) -> None:
+        self._scheduler.add_job(self._run, "interval", seconds=seconds, id=name, args=[name, job])
+
+    def _run(self, name: str, job: Callable[[Runtime], int]) -> None:
+        """One tick: as long as there is work; the thread's connection is given back after it."""
+        try:
+            while not self._rt.stopping.is_set():
+                if not job(self._rt):
+                    break
+        except Exception:
+            log.exception("tick failed", job=name)
+            self._rt.metrics.errors.labels("scheduler").inc()
+        finally:
+            release_connection()
+
+    def _tick(self, _rt: Runtime) -> int:
+        self._beat = time.monotonic()
+        self._rt.metrics.scheduler_heartbeat.set_to_current_time()
+        self._budgets.refresh()
+        return 0
+
+    def heartbeat_age(self) -> float | None:
+        return None if self._beat is None else time.monotonic() - self._beat
+
+    def start(self) -> None:
+        self._rt.wake = self._wake
+        claims.schedule("clean_up", "", self._rt.clock.now() + CLEAN_UP_EVERY)
+        release_connection()
+        self._scheduler.start()
+        for name in ("heartbeat", "work", "webhooks", "operations"):
+            self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        """Run a tick now instead of at its next interval; a tick that is running looks again by itself."""
+        job = self._scheduler.get_job(name)
+        if job is not None and not self._rt.stopping.is_set():
+            job.modify(next_run_time=datetime.now(UTC))
+
+    def stop(self) -> None:
+        """Finish what is in hand and take nothing new."""
+        self._rt.stopping.set()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)

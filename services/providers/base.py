@@ -1,0 +1,215 @@
+"""What every provider is to Convene: a Protocol, its capabilities, and provider-neutral data.
+
+Nothing here knows models or decides anything. Times are aware and in UTC.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Protocol
+
+from pydantic_settings import BaseSettings
+
+
+class ProviderSettings(BaseSettings):
+    """The settings of one provider; the variables' prefix is CONVENE_<SLUG>_."""
+
+    api_url: str
+    client_id: str
+    client_secret: str
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a provider can do at all, so that services ask this and never its name."""
+
+    revocation: bool
+    """OAuth tokens can be revoked by a call."""
+    reschedules: bool
+    """A booking can be moved through the API."""
+    webhooks: bool
+    processing_limit: timedelta
+    """Longest time the provider may still be working on a request whose answer was lost."""
+    slots_window: timedelta
+    """Longest window of one availability call; longer ones are asked for in pieces."""
+
+
+@dataclass(frozen=True)
+class AccountAuth:
+    """Call with the linked account's token; the transport gets, renews and never shows it."""
+
+    account_id: str
+
+
+@dataclass(frozen=True)
+class BearerAuth:
+    """Call with this token: only while a link is being made and there is no account yet."""
+
+    token: str = field(repr=False)
+
+
+Auth = AccountAuth | BearerAuth | None
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    value: str = field(repr=False)
+    version: int
+
+
+class TokenSource(Protocol):
+    """Where the transport gets tokens. Raises the Problems ConnectionUnusable and ProviderFailure."""
+
+    def current(self, account_id: str) -> AccessToken: ...
+
+    def renew(self, account_id: str, refused: AccessToken) -> AccessToken:
+        """Another token than the one that was refused; at most one exchange per token version."""
+
+    def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
+        """The provider answered that the account's token lacks these scopes."""
+
+
+class Budget(Protocol):
+    """What is left of a provider's rate limit, per key (provider and account)."""
+
+    def check(self, provider: str, key: str) -> None:
+        """Raise RateLimited when the provider said that nothing is left."""
+
+    def observe(self, key: str, remaining: int, reset_after: timedelta) -> None: ...
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A token endpoint's answer. `refresh_token` None: keep the old one. `scopes` None: not said."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_in: timedelta | None
+    scopes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class RemoteAccount:
+    external_id: str
+    name: str | None = None
+    email: str | None = None
+    username: str | None = None
+    time_zone: str | None = None
+    organization: str | None = None
+    scheduling_url: str | None = None
+
+
+@dataclass(frozen=True)
+class RemoteEventType:
+    external_id: str
+    title: str
+    slug: str | None
+    description: str | None
+    duration_minutes: int
+    duration_options: tuple[int, ...]
+    hidden: bool
+    requires_confirmation: bool
+    is_group: bool
+    scheduling_url: str | None
+
+
+@dataclass(frozen=True)
+class RemotePerson:
+    """role: COACH (hosts), MENTEE (who booked, or each invitee of a group) or GUEST."""
+
+    role: str
+    name: str
+    email: str | None
+    time_zone: str | None = None
+    external_id: str | None = None
+    no_show: bool = False
+
+
+@dataclass(frozen=True)
+class RemoteBooking:
+    """One booking as the provider tells it now. status: PENDING, CONFIRMED, DECLINED or CANCELLED.
+
+    `previous_id` and `next_id` link the bookings that a provider makes of one meeting when it is moved.
+    """
+
+    external_id: str = field(repr=False)
+    title: str
+    status: str
+    start: datetime
+    end: datetime
+    people: tuple[RemotePerson, ...]
+    created_at: datetime
+    updated_at: datetime
+    event_type_id: str | None = None
+    previous_id: str | None = field(default=None, repr=False)
+    next_id: str | None = field(default=None, repr=False)
+    is_group: bool = False
+    location: str | None = None
+    meeting_url: str | None = None
+    answers: tuple[tuple[str, str], ...] = ()
+    cancellation_reason: str | None = None
+    reschedule_reason: str | None = None
+    changed_by_email: str | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a webhook says, as far as it is believed without reading back.
+
+    `booking_ids` are to be read back; `requested_id` was pending at the time of the event; empty ids: nothing to do.
+    """
+
+    kind: str
+    booking_ids: tuple[str, ...] = field(default=(), repr=False)
+    requested_id: str | None = field(default=None, repr=False)
+
+
+class Provider(Protocol):
+    """One scheduling provider. Every call may raise services.errors.ProviderError and, with AccountAuth, Problems."""
+
+    slug: ClassVar[str]
+    enum_name: ClassVar[str]
+    label: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    required_scopes: ClassVar[tuple[str, ...]]
+    settings: type[ProviderSettings]
+
+    # OAuth
+    def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str: ...
+    def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant: ...
+    def refresh(self, refresh_token: str) -> Grant: ...
+    def force_refresh(self, external_id: str) -> Grant:
+        """A new pair for a managed user, with our client credentials instead of a refresh token."""
+
+    # reading
+    def account(self, auth: Auth) -> RemoteAccount: ...
+    def event_types(self, auth: Auth) -> list[RemoteEventType]: ...
+    def free_starts(
+        self, auth: Auth, event_type_id: str, *, start: datetime, end: datetime, minutes: int | None, moving: str | None
+    ) -> list[datetime]:
+        """Bookable starts in [start, end), ascending.
+
+        `minutes` None: the event type's own length. `moving`: that booking does not block itself.
+        """
+
+    def bookings(
+        self, auth: Auth, *, updated_since: datetime | None, starts_after: datetime | None
+    ) -> Iterator[RemoteBooking]: ...
+    def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None: ...
+    def booking_page(self, external_id: str) -> str | None: ...
+
+    # writing
+    def create_event_type(self, auth: Auth, *, title: str, slug: str, minutes: int) -> RemoteEventType: ...
+    def reschedule(
+        self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None
+    ) -> RemoteBooking: ...
+    def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking: ...
+
+    # webhooks
+    def subscribe(self, auth: Auth, *, url: str, secret: str) -> str:
+        """Make the subscription, or adopt the one that already has this address; returns its id."""
+
+    def unsubscribe(self, auth: Auth, external_id: str) -> None: ...
+    def subscription_alive(self, auth: Auth, external_id: str, url: str) -> bool: ...
+    def genuine(self, secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> bool: ...
+    def read_delivery(self, payload: Any) -> Delivery: ...

@@ -1,0 +1,157 @@
+"""Cal.com API v2 over the transport: one method per call, and one version constant per family.
+
+Without its `cal-api-version` an endpoint answers in another shape or not at all, so each call sends its own.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from services.errors import BadAnswer, Refused
+from services.providers.base import Auth, RemoteBooking
+from services.providers.calcom import payloads
+from services.providers.transport import Limits, Transport
+
+BOOKINGS = "2026-02-25"
+BOOKINGS_LIST = "2026-05-01"
+EVENT_TYPES = "2024-06-14"
+SLOTS = "2024-09-04"
+PAGE = 100
+MOST_PAGES = 200
+
+
+class CalcomDialect:
+    """How Cal.com says no (two error shapes) and what is left of its limits."""
+
+    slug = "calcom"
+
+    def token_refused(self, status: int, body: Any) -> bool:
+        """401 or 498. A tRPC 401 means "not yours to do", and no new token would change that."""
+        code = _error(body).get("code")
+        return status == 498 or (status == 401 and code != "TRPCError")  # noqa: PLR2004
+
+    def missing_scopes(self, status: int, body: Any) -> list[str] | None:
+        message = str(_error(body).get("message", ""))
+        if status != 403 or not message.startswith("insufficient_scope"):  # noqa: PLR2004
+            return None
+        named = re.search(r"Required: ([A-Z_, ]+)\.", message)
+        return re.split(r"[ ,]+", named.group(1).strip()) if named else []
+
+    def limits(self, headers: Mapping[str, str]) -> Limits | None:
+        """`X-RateLimit-*-<name of the limit>`; Reset is seconds left, not an epoch. The tightest one counts."""
+        found = []
+        for name, value in headers.items():
+            prefix = "x-ratelimit-remaining-"
+            if name.lower().startswith(prefix):
+                try:
+                    reset = float(headers.get(f"x-ratelimit-reset-{name[len(prefix) :]}", "60"))
+                    found.append(Limits(int(value), timedelta(seconds=reset)))
+                except ValueError:
+                    continue
+        return min(found, key=lambda limit: limit.remaining, default=None)
+
+    def says(self, body: Any) -> str:
+        return str(_error(body).get("message") or (body.get("message") if isinstance(body, dict) else "") or "refused")[:200]
+
+
+def _error(body: Any) -> dict[str, Any]:
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+class CalcomClient:
+    """Calls; answers are ours, refusals are ProviderError."""
+
+    def __init__(self, transport: Transport, api_url: str, app_url: str) -> None:
+        self._transport, self._api, self._app = transport, f"{api_url.rstrip('/')}/v2", app_url.rstrip("/")
+        self._dialect = CalcomDialect()
+
+    def _call(self, operation: str, method: str, path: str, *, auth: Auth, version: str | None = None, **rest: Any) -> Any:
+        headers = {"cal-api-version": version} if version else {}
+        return self._transport.call(self._dialect, operation, method, self._api + path, auth=auth, headers=headers, **rest)
+
+    def token(self, operation: str, *, client_id: str, client_secret: str, **grant: str) -> dict[str, Any]:
+        url = f"{self._api}/auth/oauth2/token"
+        return self._transport.token_request(
+            self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant
+        )
+
+    def force_refresh(self, client_id: str, client_secret: str, user_id: str) -> Any:
+        url = f"{self._api}/oauth-clients/{quote(client_id, safe='')}/users/{quote(user_id, safe='')}/force-refresh"
+        headers = {"x-cal-secret-key": client_secret}
+        return payloads.data(self._transport.call(self._dialect, "force_refresh", "POST", url, headers=headers))
+
+    def me(self, auth: Auth) -> Any:
+        return payloads.data(self._call("me", "GET", "/me", auth=auth))
+
+    # ---- event types and slots -----------------------------------------------------------------------------------
+
+    def event_types(self, auth: Auth) -> list[Any]:
+        return _list(payloads.data(self._call("event_types", "GET", "/event-types", auth=auth, version=EVENT_TYPES)))
+
+    def create_event_type(self, auth: Auth, body: dict[str, Any]) -> Any:
+        answer = self._call("create_event_type", "POST", "/event-types", auth=auth, version=EVENT_TYPES, json=body)
+        return payloads.data(answer)
+
+    def slots(self, auth: Auth, query: dict[str, Any]) -> list[datetime]:
+        """A map by local day; without `timeZone` the days and times are UTC. `end` is exclusive."""
+        days = payloads.data(self._call("slots", "GET", "/slots", auth=auth, version=SLOTS, params=query))
+        if not isinstance(days, dict):
+            raise BadAnswer("calcom", "slots that are not a map by day")
+        try:
+            return sorted(payloads.moment(slot["start"]) for slots in days.values() for slot in slots)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAnswer("calcom", "a slot that cannot be read") from error
+
+    # ---- bookings ------------------------------------------------------------------------------------------------
+
+    def bookings(self, auth: Auth, query: dict[str, Any]) -> Iterator[RemoteBooking]:
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            params = {**query, "limit": PAGE, **({"cursor": cursor} if cursor else {})}
+            answer = self._call("bookings", "GET", "/bookings", auth=auth, version=BOOKINGS_LIST, params=params)
+            for raw in _list(payloads.data(answer)):
+                yield payloads.booking(raw)
+            pagination = answer.get("pagination") or {}
+            cursor = pagination.get("nextCursor")
+            if not pagination.get("hasMore") or not cursor:
+                return
+
+    def booking(self, auth: Auth, uid: str) -> RemoteBooking | None:
+        """Anybody who knows the uid reads it. A recurring uid answers a list, which has no single state: None."""
+        try:
+            answer = payloads.data(self._call("booking", "GET", f"/bookings/{quote(uid, safe='')}", auth=auth, version=BOOKINGS))
+        except Refused as error:
+            if error.status == 404:  # noqa: PLR2004
+                return None
+            raise
+        return payloads.booking(answer) if isinstance(answer, dict) else None
+
+    def act(self, auth: Auth, uid: str, action: str, body: dict[str, Any]) -> RemoteBooking:
+        """POST /bookings/{uid}/{action}. Not idempotent: reschedule answers a *new* uid each time."""
+        path = f"/bookings/{quote(uid, safe='')}/{action}"
+        return payloads.booking(payloads.data(self._call(action, "POST", path, auth=auth, version=BOOKINGS, json=body)))
+
+    # ---- webhooks ------------------------------------------------------------------------------------------------
+
+    def webhooks(self, auth: Auth) -> list[Any]:
+        return _list(payloads.data(self._call("webhooks", "GET", "/webhooks", auth=auth, params={"take": 250})))
+
+    def create_webhook(self, auth: Auth, body: dict[str, Any]) -> Any:
+        return payloads.data(self._call("create_webhook", "POST", "/webhooks", auth=auth, json=body))
+
+    def update_webhook(self, auth: Auth, webhook_id: str, body: dict[str, Any]) -> Any:
+        return payloads.data(
+            self._call("update_webhook", "PATCH", f"/webhooks/{quote(webhook_id, safe='')}", auth=auth, json=body)
+        )
+
+    def delete_webhook(self, auth: Auth, webhook_id: str) -> None:
+        self._call("delete_webhook", "DELETE", f"/webhooks/{quote(webhook_id, safe='')}", auth=auth)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadAnswer("calcom", "a list that is none")
+    return value

@@ -1,0 +1,161 @@
+"""Cal.com's JSON into our dataclasses. Unreadable parts raise BadAnswer; unknown fields are ignored.
+
+Bookings: version 2024-08-13 and later. Status is lower case in the API and upper case in webhooks; times come as
+`Z`, `.000Z` and `+00:00`. There is no boolean `rescheduled`: a moved booking is cancelled and has `rescheduledToUid`.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.errors import BadAnswer
+from services.providers.base import Grant, RemoteAccount, RemoteBooking, RemoteEventType, RemotePerson
+
+STATUS = {
+    "accepted": "CONFIRMED",
+    "pending": "PENDING",
+    "awaiting_host": "PENDING",
+    "cancelled": "CANCELLED",
+    "rejected": "DECLINED",
+}
+# Answers that are told elsewhere on a booking, or are about Cal.com's form and not about the meeting.
+NOT_ANSWERS = {
+    "name", "email", "displayEmail", "guests", "displayGuests", "location", "rescheduledReason", "rescheduleReason",
+    "attendeePhoneNumber", "title", "smsReminderNumber",
+}  # fmt: skip
+LABELS = {"notes": "Additional notes"}
+
+
+def data(answer: Any) -> Any:
+    """The `data` of Cal.com's envelope."""
+    if not isinstance(answer, dict) or "data" not in answer:
+        raise BadAnswer("calcom", "an answer without data")
+    return answer["data"]
+
+
+def managed_grant(raw: Any, now: datetime) -> Grant:
+    """A managed user's pair: expiries are epoch milliseconds, and there are no scopes."""
+    try:
+        life = datetime.fromtimestamp(int(raw["accessTokenExpiresAt"]) / 1000, UTC) - now
+        return Grant(raw["accessToken"], raw["refreshToken"], life, None)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadAnswer("calcom", "a token pair that cannot be read") from error
+
+
+def account(raw: Any, app_url: str) -> RemoteAccount:
+    try:
+        username = raw.get("username")
+        organization = raw.get("organizationId")
+        return RemoteAccount(
+            external_id=str(raw["id"]),
+            name=raw.get("name"),
+            email=raw.get("email"),
+            username=username,
+            time_zone=raw.get("timeZone"),
+            organization=None if organization is None else str(organization),
+            scheduling_url=f"{app_url}/{username}" if username else None,
+        )
+    except (KeyError, AttributeError, TypeError) as error:
+        raise BadAnswer("calcom", "a profile that cannot be read") from error
+
+
+def event_type(raw: Any, app_url: str) -> RemoteEventType:
+    try:
+        users = raw.get("users") or []
+        username = users[0].get("username") if users else None
+        policy = raw.get("confirmationPolicy") or {}
+        seats = raw.get("seats") or {}
+        return RemoteEventType(
+            external_id=str(raw["id"]),
+            title=raw["title"],
+            slug=raw.get("slug"),
+            description=raw.get("description") or None,
+            duration_minutes=int(raw["lengthInMinutes"]),
+            duration_options=tuple(int(n) for n in raw.get("lengthInMinutesOptions") or ()),
+            hidden=bool(raw.get("hidden")),
+            requires_confirmation=bool(policy) and not policy.get("disabled", False),
+            is_group=bool(seats.get("seatsPerTimeSlot")) and not seats.get("disabled", False),
+            scheduling_url=raw.get("bookingUrl") or (f"{app_url}/{username}/{raw.get('slug')}" if username else None),
+        )
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise BadAnswer("calcom", "an event type that cannot be read") from error
+
+
+def booking(raw: Any) -> RemoteBooking:
+    try:
+        start = moment(raw["start"])
+        end = moment(raw["end"]) if raw.get("end") else start + timedelta(minutes=int(raw["duration"]))
+        responses = raw.get("bookingFieldsResponses") or {}
+        link = raw.get("meetingUrl") or raw.get("location")
+        kind = raw.get("eventType") or {}
+        kind_id = kind.get("id", raw.get("eventTypeId"))
+        return RemoteBooking(
+            external_id=raw["uid"],
+            title=raw.get("title") or "Meeting",
+            status=STATUS[str(raw["status"]).lower()],
+            start=start,
+            end=end,
+            people=_people(raw),
+            created_at=moment(raw["createdAt"]),
+            updated_at=moment(raw.get("updatedAt") or raw["createdAt"]),
+            event_type_id=None if kind_id is None else str(kind_id),
+            previous_id=raw.get("rescheduledFromUid") or None,
+            next_id=raw.get("rescheduledToUid") or None,
+            is_group=bool(raw.get("seatsPerTimeSlot")) or any("seatUid" in a for a in raw.get("attendees") or ()),
+            location=raw.get("location") or None,
+            meeting_url=link if isinstance(link, str) and link.startswith(("https://", "http://")) else None,
+            answers=tuple(_answers(responses)),
+            cancellation_reason=raw.get("cancellationReason") or None,
+            reschedule_reason=raw.get("reschedulingReason") or responses.get("rescheduledReason") or None,
+            changed_by_email=raw.get("cancelledByEmail") or raw.get("rescheduledByEmail") or None,
+        )
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise BadAnswer("calcom", "a booking that cannot be read") from error
+
+
+def _people(raw: dict[str, Any]) -> tuple[RemotePerson, ...]:
+    hosts = [
+        RemotePerson(
+            role="COACH",
+            name=host.get("name") or "",
+            email=_address(host),
+            time_zone=host.get("timeZone"),
+            external_id=None if host.get("id") in {None, "unknown"} else str(host["id"]),
+            no_show=bool(raw.get("absentHost")),
+        )
+        for host in raw.get("hosts") or ()
+    ]
+    guests = {str(g).lower() for g in raw.get("guests") or ()}
+    attendees = [
+        RemotePerson(
+            # guests come back as attendees without a name
+            role="GUEST" if index and (_address(a) in guests or not a.get("name")) else "MENTEE",
+            name=a.get("name") or "",
+            email=_address(a),
+            time_zone=a.get("timeZone"),
+            no_show=bool(a.get("absent")),
+        )
+        for index, a in enumerate(raw.get("attendees") or ())
+    ]
+    return (*hosts, *attendees)
+
+
+def _address(person: dict[str, Any]) -> str | None:
+    """`displayEmail` is the clean one; `email` carries the platform client's id for managed users."""
+    address = person.get("displayEmail") or person.get("email")
+    return address.strip().lower() if isinstance(address, str) and address.strip() else None
+
+
+def _answers(responses: dict[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for name, value in responses.items():
+        if name in NOT_ANSWERS or value in (None, "", [], {}):
+            continue
+        text = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+        found.append((LABELS.get(name, name), text))
+    return found
+
+
+def moment(text: str) -> datetime:
+    """Any of Cal.com's three spellings of a time; a naive one is read as UTC, as Cal.com does."""
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

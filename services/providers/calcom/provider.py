@@ -1,0 +1,174 @@
+"""Cal.com as a `Provider` (services/providers/base.py). Facts and gotchas: docs/providers/calcom.md."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.errors import Refused
+from services.providers.base import (
+    Auth,
+    Capabilities,
+    Delivery,
+    Grant,
+    ProviderSettings,
+    RemoteAccount,
+    RemoteBooking,
+    RemoteEventType,
+)
+from services.providers.calcom import oauth, payloads, webhooks
+from services.providers.calcom.client import CalcomClient
+from services.providers.transport import Transport
+
+
+class CalcomSettings(ProviderSettings):
+    model_config = SettingsConfigDict(env_prefix="CONVENE_CALCOM_", frozen=True, extra="ignore")
+
+    api_url: str = Field(default="https://api.cal.com", description="Cal.com's API, without /v2.")
+    app_url: str = Field(default="https://app.cal.com", description="Cal.com's web app: consent and booking pages.")
+    client_id: str = Field(description="OAuth client id (app.cal.com/settings/developer/oauth).")
+    client_secret: str = Field(description="OAuth client secret.", repr=False)
+    platform_client_id: str = Field(default="", description="Platform client id, for managed users (deprecated at Cal.com).")
+    platform_client_secret: str = Field(default="", repr=False, description="Platform client secret.")
+    webhook_secret: str = Field(
+        default="",
+        repr=False,
+        description="Secret of an existing Cal.com webhook that calls /webhooks/cal/...; unset: those are off.",
+    )
+
+
+class CalcomProvider:
+    slug: ClassVar[str] = "calcom"
+    enum_name: ClassVar[str] = "CAL_COM"
+    label: ClassVar[str] = "Cal.com"
+    settings: ClassVar[type[CalcomSettings]] = CalcomSettings
+    required_scopes: ClassVar[tuple[str, ...]] = oauth.SCOPES
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        revocation=False,
+        reschedules=True,
+        webhooks=True,
+        # direct mode waits for the slowest webhook subscriber before it answers
+        processing_limit=timedelta(seconds=60),
+        slots_window=timedelta(days=31),
+    )
+
+    def __init__(self, settings: CalcomSettings, transport: Transport, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self.config = settings
+        self._app = settings.app_url.rstrip("/")
+        self._client = CalcomClient(transport, settings.api_url, settings.app_url)
+        self._credentials = {"client_id": settings.client_id, "client_secret": settings.client_secret}
+
+    # ---- OAuth ---------------------------------------------------------------------------------------------------
+
+    def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str:
+        return oauth.authorization_url(
+            self._app, client_id=self.config.client_id, redirect_uri=redirect_uri, state=state, verifier=verifier
+        )
+
+    def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
+        answer = self._client.token(
+            "exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials
+        )
+        return oauth.grant(answer)
+
+    def refresh(self, refresh_token: str) -> Grant:
+        return oauth.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+
+    def force_refresh(self, external_id: str) -> Grant:
+        """Managed users only (deprecated at Cal.com): deletes all tokens of the user, answers a new pair in epoch ms."""
+        raw = self._client.force_refresh(self.config.platform_client_id, self.config.platform_client_secret, external_id)
+        return payloads.managed_grant(raw, self._now())
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    def account(self, auth: Auth) -> RemoteAccount:
+        return payloads.account(self._client.me(auth), self._app)
+
+    def event_types(self, auth: Auth) -> list[RemoteEventType]:
+        return [payloads.event_type(raw, self._app) for raw in self._client.event_types(auth)]
+
+    def free_starts(
+        self, auth: Auth, event_type_id: str, *, start: datetime, end: datetime, minutes: int | None, moving: str | None
+    ) -> list[datetime]:
+        """GET /v2/slots in UTC. The length is sent only when it is not the event type's own: any length is accepted there."""
+        query = {"eventTypeId": event_type_id, "start": _utc(start), "end": _utc(end)}
+        if minutes is not None:
+            query["duration"] = str(minutes)
+        if moving is not None:
+            query["bookingUidToReschedule"] = moving
+        return [at for at in self._client.slots(auth, query) if start <= at < end]
+
+    def bookings(self, auth: Auth, *, updated_since: datetime | None, starts_after: datetime | None) -> Iterator[RemoteBooking]:
+        query = {}
+        if updated_since is not None:
+            query["afterUpdatedAt"] = _utc(updated_since)
+        if starts_after is not None:
+            query["afterStart"] = _utc(starts_after)
+        return self._client.bookings(auth, query)
+
+    def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None:
+        return self._client.booking(auth, external_id)
+
+    def booking_page(self, external_id: str) -> str | None:
+        return f"{self._app}/booking/{external_id}"
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+
+    def create_event_type(self, auth: Auth, *, title: str, slug: str, minutes: int) -> RemoteEventType:
+        raw = self._client.create_event_type(auth, {"title": title, "slug": slug, "lengthInMinutes": minutes})
+        return payloads.event_type(raw, self._app)
+
+    def reschedule(
+        self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None
+    ) -> RemoteBooking:
+        """Answers the new booking. `end` must not be sent: an extra field is a 400, and no move resizes."""
+        body = {"start": _utc(start)}
+        if by_email:
+            body["rescheduledBy"] = by_email
+        if reason:
+            body["reschedulingReason"] = reason
+        return self._client.act(auth, external_id, "reschedule", body)
+
+    def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking:
+        """`cancelSubsequentBookings` is never sent: it answers 400 and yet cancels."""
+        return self._client.act(auth, external_id, "cancel", {"cancellationReason": reason} if reason else {})
+
+    # ---- webhooks ------------------------------------------------------------------------------------------------
+
+    def subscribe(self, auth: Auth, *, url: str, secret: str) -> str:
+        """One subscription per address and owner: on 409 the existing one is adopted and given our secret."""
+        body = {"subscriberUrl": url, "triggers": list(webhooks.TRIGGERS), "active": True, "secret": secret}
+        try:
+            return str(self._client.create_webhook(auth, body)["id"])
+        except Refused as error:
+            if error.status != 409:  # noqa: PLR2004
+                raise
+            for raw in self._client.webhooks(auth):
+                if raw.get("subscriberUrl") == url:
+                    self._client.update_webhook(auth, str(raw["id"]), body)
+                    return str(raw["id"])
+            raise
+
+    def unsubscribe(self, auth: Auth, external_id: str) -> None:
+        try:
+            self._client.delete_webhook(auth, external_id)
+        except Refused as error:
+            if error.status != 404:  # noqa: PLR2004 - gone already
+                raise
+
+    def subscription_alive(self, auth: Auth, external_id: str, url: str) -> bool:
+        found = [raw for raw in self._client.webhooks(auth) if str(raw.get("id")) == external_id]
+        return any(raw.get("active") and raw.get("subscriberUrl") == url for raw in found)
+
+    def genuine(self, secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> bool:
+        return webhooks.genuine(secrets, headers, body)
+
+    def read_delivery(self, payload: Any) -> Delivery:
+        return webhooks.read(payload)
+
+
+def _utc(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

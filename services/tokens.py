@@ -1,0 +1,433 @@
+"""Token life-cycles: nothing else in the code touches a provider token.
+
+The operations, by name: `update_tokens`, `is_expired`, `refresh`, `refresh_managed_user`, `ensure_valid`.
+
+A refresh token works once, so the rule is one exchange per token version. The `token_rotation` row, unique per (linked
+account, version), is both the intent and the lease (docs/tokens.md tells it at length):
+
+    claim the row until a deadline longer than the exchange can take -> re-read the version -> give the connection back
+    -> check once more that the deadline leaves room -> exactly one exchange -> store the pair guarded by the version
+    alone (a late answer is the only living pair) -> done
+
+An exchange whose outcome is unknown keeps its row open with a pause; `invalid_grant` on a later attempt then means that
+our own lost answer spent the token (ROTATION_LOST), on a first attempt that it was revoked (REVOKED). What was certainly
+not sent takes its attempt back. Not covered: a process frozen between its last check and its send.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from models import LinkedAccount, TokenRotation
+from models.base import new_id, release_connection
+from services import claims
+from services.errors import (
+    ConnectionUnusable,
+    InvalidClient,
+    InvalidGrant,
+    NotSent,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderFailure,
+    RateLimited,
+    Refused,
+    TokenRefused,
+)
+from services.logging import get_logger
+from services.providers.base import AccessToken, Grant
+from services.providers.transport import EXCHANGE_LIMIT
+from services.runtime import Runtime
+from services.vault import place
+
+log = get_logger("tokens")
+
+SKEW = timedelta(seconds=5)
+LEASE = EXCHANGE_LIMIT + SKEW + timedelta(seconds=5)
+"""How long a claimed exchange is nobody else's: longer than the exchange's hard limit plus clock skew."""
+EXPIRY_MARGIN = timedelta(seconds=60)
+"""A token this close to its end is not begun with: the call must arrive while it lives."""
+REQUEST_WAIT = 8.0
+"""Seconds a caller waits for a refresh that somebody else does, before it gets a retryable problem."""
+AHEAD = (0.6, 0.8)
+LONGEST_BACKOFF = 300
+USED_WITHIN = timedelta(days=2)
+TOUCH_EVERY = timedelta(minutes=5)
+
+NEEDS_PERSON = {"REVOKED", "ROTATION_LOST", "SCOPE_MISSING", "PLAN_REQUIRED"}
+"""Problems that only the person can repair; every other one passes by itself or is the operator's."""
+
+in_background: ContextVar[bool] = ContextVar("in_background", default=False)
+"""Set by the jobs: what they do by themselves does not make an account one that is in use."""
+
+
+# ---- the named operations ------------------------------------------------------------------------------------------------
+
+
+def is_expired(rt: Runtime, account: LinkedAccount) -> bool:
+    """True when the access token is missing, or ends within EXPIRY_MARGIN. One of unknown life counts as living."""
+    if account.access_token is None:
+        return True
+    return account.access_expires_at is not None and account.access_expires_at - EXPIRY_MARGIN <= rt.clock.now()
+
+
+def ensure_valid(rt: Runtime, account_id: str) -> AccessToken:
+    """A token to call with. Raises ConnectionUnusable (the person must act) or ProviderFailure (with `retry_at`)."""
+    account = _usable(rt, account_id)
+    _touch(rt, account)
+    if not is_expired(rt, account):
+        return _token(rt, account)
+    return _rotate(rt, account)
+
+
+def refresh(rt: Runtime, account_id: str, *, force: bool = False) -> bool:
+    """Exchange the refresh token if the access token is expired, or in any case with `force`.
+
+    False when the token was still good. Raises like ensure_valid.
+    """
+    account = _usable(rt, account_id)
+    if not force and not is_expired(rt, account):
+        return False
+    _rotate(rt, account)
+    return True
+
+
+def refresh_managed_user(rt: Runtime, account_id: str) -> bool:
+    """Recover a Cal.com managed user with our client credentials, whatever became of its refresh token.
+
+    The provider's force-refresh deletes every token of the user and answers a new pair, so it needs no old one.
+    """
+    account = LinkedAccount.get_by_id(account_id)
+    version = account.token_version
+    grant = rt.providers[account.provider].force_refresh(account.external_id)
+    return update_tokens(rt, account_id, version, grant)
+
+
+def update_tokens(rt: Runtime, account_id: str, from_version: int, grant: Grant) -> bool:
+    """Store a new pair over `from_version`, and clear what was wrong with the old one.
+
+    Guarded by the version alone, never by a lease: at a provider with single-use tokens a late answer is the only pair
+    that lives. False when another pair was stored first or the link is gone. A missing refresh token keeps the old one.
+    """
+    account = LinkedAccount.get_by_id(account_id)
+    now = rt.clock.now()
+    values = {
+        "access_token": rt.vault.seal(grant.access_token, _place(account_id, "access_token")),
+        "token_version": from_version + 1,
+        "tokens_received_at": now,
+        "access_expires_at": None if grant.expires_in is None else now + grant.expires_in,
+        "last_refreshed_at": now,
+        "failed_refresh_count": 0,
+        "problem_code": None,
+        "missing_scopes": [],
+        "retry_at": None,
+    }
+    if grant.refresh_token is not None:
+        values["refresh_token"] = rt.vault.seal(grant.refresh_token, _place(account_id, "refresh_token"))
+    if grant.scopes is not None:
+        values["scopes"] = list(grant.scopes)
+        missing = missing_scopes(rt, account.provider, grant.scopes)
+        if missing:
+            values |= {"problem_code": "SCOPE_MISSING", "missing_scopes": missing}
+    updated = (
+        LinkedAccount.update(**values)
+        .where((LinkedAccount.id == account_id) & (LinkedAccount.token_version == from_version) & LinkedAccount.connected)
+        .execute()
+    )
+    if updated and grant.expires_in is not None:
+        claims.schedule("refresh", account_id, now + grant.expires_in * random.uniform(*AHEAD))  # noqa: S311 - jitter
+    return bool(updated)
+
+
+def missing_scopes(rt: Runtime, provider: str, granted: Sequence[str] | None) -> list[str]:
+    """Which of the scopes that Convene needs were not granted. Nothing said means everything (legacy tokens)."""
+    if granted is None:
+        return []
+    return [scope for scope in rt.providers[provider].required_scopes if scope not in granted]
+
+
+def refresh_ahead(rt: Runtime, account_id: str) -> None:
+    """The job: renew before the end what is in use; an idle account waits until somebody needs it."""
+    account = LinkedAccount.get_or_none(LinkedAccount.id == account_id)
+    if account is None or not account.connected or account.problem_code in NEEDS_PERSON:
+        return
+    in_use = account.last_used_at is not None and rt.clock.now() - account.last_used_at <= USED_WITHIN
+    if in_use:
+        refresh(rt, account_id, force=True)
+
+
+# ---- one exchange --------------------------------------------------------------------------------------------------------
+
+
+def _rotate(rt: Runtime, account: LinkedAccount) -> AccessToken:
+    """A newer token than the account's present version, from our exchange or from whoever is doing it."""
+    flight, leads = _flights.board((account.id, account.token_version))
+    if leads:
+        try:
+            return _exchange_once(rt, account)
+        finally:
+            _flights.land((account.id, account.token_version), flight)
+    release_connection()
+    flight.wait(REQUEST_WAIT)
+    return _newer_than(rt, account.id, account.token_version) or _wait_for_others(rt, account, waited=REQUEST_WAIT)
+
+
+def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
+    provider = rt.providers[account.provider]
+    claimed = _claim(rt, account)
+    if claimed is None:
+        return _wait_for_others(rt, account, waited=0)
+    rotation_id, attempt = claimed
+    if newer := _newer_than(rt, account.id, account.token_version):
+        _close(rotation_id)
+        return newer
+    if account.refresh_token is None:
+        _close(rotation_id, "no refresh token")
+        raise _broken(rt, account, "REVOKED")
+    spent = rt.vault.open(account.refresh_token, _place(account.id, "refresh_token"))
+    try:
+        if not _room_left(rt, rotation_id, attempt):
+            raise NotSent(account.provider, "the lease ran out before the exchange was sent")
+        grant = provider.refresh(spent)
+    except InvalidGrant:
+        return _after_invalid_grant(rt, account, rotation_id, attempt)
+    except (NotSent, InvalidClient) as error:
+        raise _not_sent(rt, account, rotation_id, attempt, error) from error
+    except (OutcomeUnknown, Refused) as error:
+        raise _unknown(rt, account, rotation_id, error) from error
+    stored = update_tokens(rt, account.id, account.token_version, grant)
+    _close(rotation_id)
+    rt.metrics.token_refreshes.labels(account.provider, "done").inc()
+    log.info("token refreshed", account=account.id, provider=account.provider, stored=stored, attempt=attempt)
+    newer = _newer_than(rt, account.id, account.token_version)
+    if newer is None:
+        raise unusable(rt, LinkedAccount.get_by_id(account.id))
+    return newer
+
+
+def _claim(rt: Runtime, account: LinkedAccount) -> tuple[str, int] | None:
+    """Intent and lease in one statement and one commit; None when they are somebody else's, or pausing."""
+    until = rt.clock.database_now(LEASE)
+    rows = list(
+        TokenRotation.insert(
+            id=new_id(), linked_account=account.id, from_version=account.token_version, owner=rt.owner, attempt=1, deadline=until
+        )
+        .on_conflict(
+            conflict_target=[TokenRotation.linked_account, TokenRotation.from_version],
+            update={
+                TokenRotation.owner: rt.owner,
+                TokenRotation.attempt: TokenRotation.attempt + 1,
+                TokenRotation.deadline: until,
+            },
+            where=(TokenRotation.state == "open") & (TokenRotation.deadline < rt.clock.database_now()),
+        )
+        .returning(TokenRotation.id, TokenRotation.attempt)
+        .tuples()
+        .execute()
+    )
+    return rows[0] if rows else None
+
+
+def _room_left(rt: Runtime, rotation_id: str, attempt: int) -> bool:
+    """The last look before sending: still ours, and the whole exchange fits before the deadline."""
+    room = TokenRotation.select().where(
+        (TokenRotation.id == rotation_id)
+        & (TokenRotation.owner == rt.owner)
+        & (TokenRotation.attempt == attempt)
+        & (TokenRotation.deadline >= rt.clock.database_now(EXCHANGE_LIMIT))
+    )
+    return bool(room.exists())
+
+
+def _close(rotation_id: str, error: str | None = None) -> None:
+    TokenRotation.update(state="done", last_error=error).where(TokenRotation.id == rotation_id).execute()
+
+
+def _after_invalid_grant(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> AccessToken:
+    if newer := _newer_than(rt, account.id, account.token_version):
+        return newer
+    code = "REVOKED" if attempt == 1 else "ROTATION_LOST"
+    _close(rotation_id, code)
+    rt.metrics.token_refreshes.labels(account.provider, code.lower()).inc()
+    raise _broken(rt, account, code)
+
+
+def _not_sent(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int, error: ProviderError) -> ProviderFailure:
+    """Nothing reached the provider: pause, and take the attempt back. Wrong client credentials burn no account."""
+    if isinstance(error, RateLimited):
+        code, pause = "RATE_LIMITED", max(error.retry_at - rt.clock.now(), timedelta(seconds=1))
+    else:
+        code, pause = "PROVIDER_UNAVAILABLE", _backoff(account)
+    if isinstance(error, InvalidClient):
+        code = "CLIENT_MISCONFIGURED"
+        log.error("the provider refuses our client id or secret", provider=account.provider)
+    TokenRotation.update(
+        owner="", deadline=rt.clock.database_now(pause), attempt=TokenRotation.attempt - 1, last_error=code
+    ).where((TokenRotation.id == rotation_id) & (TokenRotation.owner == rt.owner) & (TokenRotation.attempt == attempt)).execute()
+    return _degraded(rt, account, code, pause)
+
+
+def _unknown(rt: Runtime, account: LinkedAccount, rotation_id: str, error: ProviderError) -> ProviderFailure:
+    """It may have been spent: keep the row open and its count, so that the next attempt knows."""
+    pause = _backoff(account)
+    TokenRotation.update(owner="", deadline=rt.clock.database_now(pause), last_error=error.code).where(
+        (TokenRotation.id == rotation_id) & (TokenRotation.owner == rt.owner)
+    ).execute()
+    return _degraded(rt, account, "PROVIDER_UNAVAILABLE", pause)
+
+
+def _backoff(account: LinkedAccount) -> timedelta:
+    return timedelta(seconds=min(LONGEST_BACKOFF, 5 * 2 ** min(account.failed_refresh_count, 10)))
+
+
+def _degraded(rt: Runtime, account: LinkedAccount, code: str, pause: timedelta) -> ProviderFailure:
+    """Count the failure. The user's state changes only when the present token is of no use any more."""
+    retry_at = rt.clock.now() + pause
+    values: dict[str, object] = {"failed_refresh_count": LinkedAccount.failed_refresh_count + 1}
+    if is_expired(rt, account) or code == "CLIENT_MISCONFIGURED":
+        values |= {"problem_code": code, "retry_at": retry_at}
+    LinkedAccount.update(**values).where(_same_version(account) & _not_lost()).execute()
+    claims.schedule("refresh", account.id, retry_at)
+    rt.metrics.token_refreshes.labels(account.provider, code.lower()).inc()
+    log.warning("token not refreshed", account=account.id, provider=account.provider, error_code=code)
+    label = rt.providers[account.provider].label
+    return ProviderFailure(f"{label} cannot be reached right now. It is tried again by itself.", code=code, retry_at=retry_at)
+
+
+def _broken(rt: Runtime, account: LinkedAccount, code: str) -> ConnectionUnusable:
+    """Only the person can repair it; a late commit of a lost pair undoes even this (update_tokens)."""
+    LinkedAccount.update(problem_code=code, retry_at=None, failed_refresh_count=LinkedAccount.failed_refresh_count + 1).where(
+        _same_version(account)
+    ).execute()
+    claims.unschedule("refresh", account.id)
+    log.warning("connection needs its person", account=account.id, provider=account.provider, error_code=code)
+    return unusable(rt, account)
+
+
+def unusable(rt: Runtime, account: LinkedAccount) -> ConnectionUnusable:
+    label = rt.providers[account.provider].label
+    return ConnectionUnusable(
+        f"The {label} connection has to be made again by its owner: open the connection settings and connect {label} again.",
+        account_id=account.id,
+        user_id=account.user_id,
+        provider=account.provider,
+    )
+
+
+def _same_version(account: LinkedAccount) -> object:
+    return (LinkedAccount.id == account.id) & (LinkedAccount.token_version == account.token_version)
+
+
+def _not_lost() -> object:
+    return LinkedAccount.problem_code.is_null() | LinkedAccount.problem_code.not_in(NEEDS_PERSON)
+
+
+# ---- reading, waiting ----------------------------------------------------------------------------------------------------
+
+
+def _usable(rt: Runtime, account_id: str) -> LinkedAccount:
+    account = LinkedAccount.get_or_none(LinkedAccount.id == account_id)
+    if account is None or not account.connected or account.problem_code in NEEDS_PERSON:
+        if account is None:
+            raise ProviderFailure("This connection is gone.", retryable=False)
+        raise unusable(rt, account)
+    return account
+
+
+def _touch(rt: Runtime, account: LinkedAccount) -> None:
+    now = rt.clock.now()
+    if not in_background.get() and (account.last_used_at is None or now - account.last_used_at > TOUCH_EVERY):
+        LinkedAccount.update(last_used_at=now).where(LinkedAccount.id == account.id).execute()
+
+
+def _token(rt: Runtime, account: LinkedAccount) -> AccessToken:
+    return AccessToken(rt.vault.open(account.access_token, _place(account.id, "access_token")), account.token_version)
+
+
+def _newer_than(rt: Runtime, account_id: str, version: int) -> AccessToken | None:
+    account = _usable(rt, account_id)
+    return _token(rt, account) if account.token_version > version else None
+
+
+def _wait_for_others(rt: Runtime, account: LinkedAccount, *, waited: float) -> AccessToken:
+    """Another process exchanges: look for its result, holding no connection, until our own patience ends."""
+    until = time.monotonic() + REQUEST_WAIT - waited
+    pause = 0.02
+    while True:
+        if newer := _newer_than(rt, account.id, account.token_version):
+            return newer
+        row = TokenRotation.get_or_none(
+            (TokenRotation.linked_account == account.id) & (TokenRotation.from_version == account.token_version)
+        )
+        pausing = row is not None and row.state == "open" and not row.owner
+        if pausing or time.monotonic() >= until:
+            if pausing and not is_expired(rt, account):
+                return _token(rt, account)
+            raise ProviderFailure(
+                "The connection is being renewed. Try again in a moment.",
+                code="REFRESH_IN_PROGRESS" if not pausing else (row.last_error or "PROVIDER_UNAVAILABLE"),
+                retry_at=row.deadline if row is not None else rt.clock.now() + timedelta(seconds=1),
+            )
+        release_connection()
+        rt.stopping.wait(pause)
+        pause = min(pause * 1.5, 0.25)
+
+
+@dataclass
+class _Flights:
+    """One exchange per (account, version) and process; the others of the process wait for an event, not on the database."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    under_way: dict[tuple[str, int], threading.Event] = field(default_factory=dict)
+
+    def board(self, key: tuple[str, int]) -> tuple[threading.Event, bool]:
+        with self.lock:
+            if key in self.under_way:
+                return self.under_way[key], False
+            self.under_way[key] = threading.Event()
+            return self.under_way[key], True
+
+    def land(self, key: tuple[str, int], flight: threading.Event) -> None:
+        with self.lock:
+            self.under_way.pop(key, None)
+        flight.set()
+
+
+_flights = _Flights()
+
+
+def _place(account_id: str, column: str) -> bytes:
+    return place("linked_account", account_id, column)
+
+
+# ---- for the transport ---------------------------------------------------------------------------------------------------
+
+
+class AccountTokens:
+    """The transport's token source (services/providers/base.py)."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._rt = rt
+        self._renewed_on_refusal: dict[str, int] = {}
+
+    def current(self, account_id: str) -> AccessToken:
+        return ensure_valid(self._rt, account_id)
+
+    def renew(self, account_id: str, refused: AccessToken) -> AccessToken:
+        """One renewal per refused version; a token that came from one and is refused at once is not renewed again."""
+        newer = _newer_than(self._rt, account_id, refused.version)
+        if newer is None:
+            if self._renewed_on_refusal.get(account_id) == refused.version:
+                provider = LinkedAccount.get_by_id(account_id).provider
+                raise TokenRefused(provider, "refused a token that was fresh")
+            newer = _rotate(self._rt, _usable(self._rt, account_id))
+            self._renewed_on_refusal[account_id] = newer.version
+        return newer
+
+    def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
+        LinkedAccount.update(problem_code="SCOPE_MISSING", missing_scopes=list(scopes)).where(
+            (LinkedAccount.id == account_id) & LinkedAccount.connected
+        ).execute()

@@ -1,0 +1,88 @@
+"""Our registrations at the providers: one unguessable endpoint and one secret per linked account."""
+
+import secrets
+from typing import Any
+
+from models import LinkedAccount, WebhookSubscription
+from models.base import new_id
+from services.errors import ConveneError, ProviderError
+from services.logging import get_logger
+from services.providers.base import AccountAuth, Auth
+from services.runtime import Runtime
+from services.vault import place
+
+log = get_logger("webhooks")
+
+
+def reachable(rt: Runtime, slug: str) -> bool:
+    """Whether the provider can call us at all: a loopback address is reached by the local sandbox only."""
+    return rt.providers[slug].capabilities.webhooks and (not rt.settings.public_is_loopback or slug in rt.sandboxes)
+
+
+def health(rt: Runtime, account: LinkedAccount, subscription: WebhookSubscription | None) -> str:
+    """WebhookHealth of the contract."""
+    if not rt.providers[account.provider].capabilities.webhooks:
+        return "NOT_SUPPORTED"
+    if not reachable(rt, account.provider):
+        return "UNREACHABLE"
+    if subscription is None:
+        return "RETRYING"
+    return {"active": "RECEIVING", "disabled": "DISABLED"}.get(subscription.state, "RETRYING")
+
+
+def ensure(rt: Runtime, account_id: str) -> None:
+    """The job: make the subscription, or look whether it still stands and make it anew.
+
+    The row with endpoint and secret is committed before the provider is asked, so a delivery that arrives at once is
+    known; a lost answer is repaired by the next run, which adopts the subscription that has our address.
+    """
+    account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
+    if account is None or not reachable(rt, account.provider):
+        return
+    provider, auth = rt.providers[account.provider], AccountAuth(account_id)
+    row = _row(rt, account)
+    try:
+        if row.external_id and provider.subscription_alive(auth, row.external_id, row.url):
+            _set(row, state="active", last_error=None)
+            return
+        secret = rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret"))
+        external_id = provider.subscribe(auth, url=row.url, secret=secret)
+    except ConveneError as error:
+        _set(row, state="retrying", last_error=error.code)
+        raise
+    _set(row, state="active", external_id=external_id, last_error=None)
+    log.info("webhook subscription made", account=account_id, provider=account.provider)
+
+
+def _row(rt: Runtime, account: LinkedAccount) -> WebhookSubscription:
+    row = WebhookSubscription.get_or_none(WebhookSubscription.linked_account == account.id)
+    if row is not None:
+        return row
+    row_id, endpoint = new_id(), secrets.token_urlsafe(24)
+    list(
+        WebhookSubscription.insert(
+            id=row_id,
+            linked_account=account.id,
+            provider=account.provider,
+            endpoint=endpoint,
+            url=f"{rt.settings.public_url}/webhooks/{account.provider}/{endpoint}",
+            secret=rt.vault.seal(secrets.token_urlsafe(32), place("webhook_subscription", row_id, "secret")),
+        )
+        .on_conflict(conflict_target=[WebhookSubscription.linked_account], action="nothing")
+        .returning(WebhookSubscription.id)
+        .tuples()
+        .execute()
+    )
+    return WebhookSubscription.get(WebhookSubscription.linked_account == account.id)
+
+
+def _set(row: WebhookSubscription, **values: Any) -> None:
+    WebhookSubscription.update(**values).where(WebhookSubscription.id == row.id).execute()
+
+
+def remove_upstream(rt: Runtime, slug: str, auth: Auth, external_id: str) -> None:
+    """As far as the provider can be reached; a left-over one calls an endpoint that no longer exists."""
+    try:
+        rt.providers[slug].unsubscribe(auth, external_id)
+    except ProviderError as error:
+        log.warning("webhook subscription left behind", provider=slug, detail=error.detail)

@@ -1,0 +1,223 @@
+"""The inbox: store, then acknowledge; apply later, in any order, any number of times, with the same result.
+
+A delivery says only *which* booking to look at. Its meaning is read back from the provider, so that duplicates, odd
+orders and forgeries of content make no difference.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from models import LinkedAccount, WebhookEvent, WebhookSubscription
+from models.base import new_id
+from services import availability, booking_records, claims
+from services.errors import ConveneError, ProviderFailure, RateLimited
+from services.logging import get_logger
+from services.providers.base import AccountAuth, Auth, Delivery
+from services.runtime import Runtime
+from services.vault import place
+
+log = get_logger("webhooks")
+
+MAX_ATTEMPTS = 10
+BATCH = 20
+KEPT_FOR = timedelta(days=14)
+WAITING = ("PENDING", "RETRYING")
+LONGEST_BACKOFF = 3600
+
+
+class UnknownEndpoint(Exception):
+    """No subscription has this address (any more)."""
+
+
+class BadSignature(Exception):
+    """Unsigned, wrongly signed, or signed with another secret."""
+
+
+class NotJson(Exception):
+    """The signature is right, the body cannot be read."""
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Which endpoint a delivery came to, and the secrets that may sign for it."""
+
+    provider: str
+    endpoint: str
+    secrets: tuple[str, ...]
+    subscription_id: str | None = None
+    account_id: str | None = None
+
+
+# ---- intake --------------------------------------------------------------------------------------------------------------
+
+
+def receive(rt: Runtime, slug: str, endpoint: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """Verify and store a delivery to a subscription's own endpoint; True when it was new.
+
+    Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson.
+    """
+    row = (
+        WebhookSubscription.select(WebhookSubscription, LinkedAccount.connected)
+        .join(LinkedAccount)
+        .where((WebhookSubscription.endpoint == endpoint) & (WebhookSubscription.provider == slug))
+        .first()
+    )
+    if row is None or not row.linked_account.connected:
+        rt.metrics.webhooks_received.labels(slug, "unknown_endpoint").inc()
+        raise UnknownEndpoint
+    secret = rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret"))
+    return _store(rt, _Target(slug, endpoint, (secret,), row.id, row.linked_account_id), headers, body)
+
+
+def receive_shared(rt: Runtime, slug: str, secret: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """The same for an existing set-up with one configured secret and one address for all accounts."""
+    return _store(rt, _Target(slug, "shared", (secret,)), headers, body)
+
+
+def _store(rt: Runtime, target: _Target, headers: Mapping[str, str], body: bytes) -> bool:
+    provider = rt.providers[target.provider]
+    if not provider.genuine(target.secrets, headers, body):
+        rt.metrics.webhooks_received.labels(target.provider, "bad_signature").inc()
+        raise BadSignature
+    try:
+        delivery = provider.read_delivery(orjson.loads(body))
+        text = body.decode()
+    except (orjson.JSONDecodeError, UnicodeDecodeError) as error:
+        rt.metrics.webhooks_received.labels(target.provider, "not_json").inc()
+        raise NotJson from error
+    now, event_id = rt.clock.now(), new_id()
+    new = list(
+        WebhookEvent.insert(
+            id=event_id,
+            provider=target.provider,
+            subscription=target.subscription_id,
+            linked_account=target.account_id,
+            delivery_key=hashlib.sha256(target.endpoint.encode() + b"\n" + body).hexdigest(),
+            kind=delivery.kind,
+            body=rt.vault.seal(text, place("webhook_event", event_id, "body")),
+            received_at=now,
+            due_at=now,
+        )
+        # a conflict target is named: "or ignore" would also swallow what must fail
+        .on_conflict(conflict_target=[WebhookEvent.delivery_key], action="nothing")
+        .returning(WebhookEvent.id)
+        .tuples()
+        .execute()
+    )
+    if target.subscription_id:
+        WebhookSubscription.update(last_received_at=now).where(WebhookSubscription.id == target.subscription_id).execute()
+    rt.metrics.webhooks_received.labels(target.provider, "stored" if new else "duplicate").inc()
+    if new:
+        rt.wake("webhooks")
+    return bool(new)
+
+
+# ---- applying ------------------------------------------------------------------------------------------------------------
+
+
+def apply_due(rt: Runtime) -> int:
+    """Claim a batch of what is due and apply it; answers how many were claimed."""
+    ids = claims.claim(
+        rt,
+        WebhookEvent,
+        lambda e: e.state.in_(WAITING) & (e.due_at <= rt.clock.now()),
+        limit=BATCH,
+    )
+    for event_id in ids:
+        if rt.stopping.is_set():
+            break
+        _apply_one(rt, event_id)
+    return len(ids)
+
+
+def _apply_one(rt: Runtime, event_id: str) -> None:
+    event = WebhookEvent.get_by_id(event_id)
+    if event.attempts > MAX_ATTEMPTS:
+        # counted at the claim: also one that takes its process down with it comes to an end
+        _end(rt, event, "DEAD", last_error=event.last_error or "gave up: it never came to an end")
+        return
+    try:
+        state, booking_id = _apply(rt, event)
+    except ConveneError as error:
+        _retry(rt, event, error)
+        return
+    except Exception as error:
+        log.exception("webhook could not be applied", event_id=event_id)
+        rt.metrics.errors.labels("webhooks").inc()
+        _retry(rt, event, error)
+        return
+    _end(rt, event, state, booking=booking_id, last_error=None)
+
+
+def _apply(rt: Runtime, event: WebhookEvent) -> tuple[str, str | None]:
+    """Read the bookings back that it names, and record what the provider has now."""
+    if event.body is None:
+        return "IGNORED", None
+    payload = orjson.loads(rt.vault.open(event.body, place("webhook_event", event.id, "body")))
+    delivery = rt.providers[event.provider].read_delivery(payload)
+    if not delivery.booking_ids:
+        return "IGNORED", None
+    if event.linked_account_id:
+        availability.forget(event.linked_account_id)
+    return "APPLIED", _read_back(rt, event, delivery)
+
+
+def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | None:
+    requested = [delivery.requested_id] if delivery.requested_id else []
+    booking_id = None
+    seen: set[str] = set()
+    for external_id in delivery.booking_ids:
+        if external_id in seen:
+            continue
+        chain = booking_records.read_chain(rt, event.provider, _reader(event), external_id)
+        seen |= {remote.external_id for remote in chain}
+        if chain:
+            recorded = booking_records.record(
+                rt, event.linked_account_id, event.provider, chain, source="PROVIDER", requested=requested
+            )
+            booking_id = recorded.booking_id
+    return booking_id
+
+
+def _reader(event: WebhookEvent) -> Auth:
+    """With the account's token where it is usable; by its id alone a booking can be read without one."""
+    account = LinkedAccount.get_or_none((LinkedAccount.id == event.linked_account_id) & LinkedAccount.connected)
+    return AccountAuth(account.id) if account is not None and account.problem_code is None else None
+
+
+def _end(rt: Runtime, event: WebhookEvent, state: str, **values: Any) -> None:
+    """Guarded by the owner: whoever lost the lease leaves the row to its new holder."""
+    WebhookEvent.update(state=state, applied_at=rt.clock.now(), lease_owner=None, lease_until=None, **values).where(
+        (WebhookEvent.id == event.id) & (WebhookEvent.lease_owner == rt.owner)
+    ).execute()
+    rt.metrics.webhooks_applied.labels(event.provider, state.lower()).inc()
+
+
+def _retry(rt: Runtime, event: WebhookEvent, error: Exception) -> None:
+    reason = error.code if isinstance(error, ConveneError) else type(error).__name__
+    if event.attempts >= MAX_ATTEMPTS:
+        _end(rt, event, "DEAD", last_error=reason)
+        log.error("webhook given up", event_id=event.id, reason=reason)
+        return
+    pause = timedelta(seconds=min(LONGEST_BACKOFF, 2**event.attempts))
+    due_at = rt.clock.now() + pause
+    if isinstance(error, (RateLimited, ProviderFailure)) and error.retry_at:
+        due_at = max(due_at, error.retry_at)
+    WebhookEvent.update(state="RETRYING", due_at=due_at, lease_owner=None, lease_until=None, last_error=reason).where(
+        (WebhookEvent.id == event.id) & (WebhookEvent.lease_owner == rt.owner)
+    ).execute()
+
+
+def clean_up(rt: Runtime) -> int:
+    """Raw bodies are kept for two weeks; the rows, and with them the keys that make a repeat harmless, for as long again."""
+    now = rt.clock.now()
+    old = ~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - KEPT_FOR)
+    WebhookEvent.update(body=None).where(old & WebhookEvent.body.is_null(False)).execute()
+    return int(
+        WebhookEvent.delete().where(~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - 2 * KEPT_FOR)).execute()
+    )

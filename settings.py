@@ -1,0 +1,170 @@
+"""Everything that can be set, read once from the environment into one frozen object.
+
+`load()` names every missing or bad variable at once, so that a first start needs one round, not ten. The table for
+people is docs/settings.md; a test keeps the two equal.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services.providers.registry import PROVIDERS, ProviderSettings
+from services.vault import Vault, VaultError
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class SettingsError(Exception):
+    """The environment does not make a working installation; the message has one line per variable."""
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Minutes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Names in the environment are CONVENE_ and the field's name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="CONVENE_", frozen=True, extra="ignore", populate_by_name=True)
+
+    development: bool = Field(default=False, description="Set by `scripts/server` alone: Convene is its own identity issuer.")
+    database_url: str = Field(
+        default="sqlite:///var/convene.db",
+        validation_alias=AliasChoices("CONVENE_DATABASE_URL", "DATABASE_URL"),
+        description="`sqlite:///path` or `postgresql://user:password@host/name`. `DATABASE_URL` is understood too.",
+    )
+    port: int = Field(
+        default=8000,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("CONVENE_PORT", "PORT"),
+        description="Port on which gunicorn listens, on loopback unless told otherwise. `PORT` is understood too.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address on which gunicorn listens.")
+    threads: int = Field(default=16, ge=2, description="Threads per process. Two at least: Cal.com calls us while we call it.")
+    public_url: str = Field(default="", description="Where browsers and providers reach Convene, without a path.")
+    sealing_keys: List = Field(
+        default=(), description="`id:key` pairs, comma-separated; key is 32 bytes in base64. The first seals, all of them open."
+    )
+    identity_issuer: str = Field(default="", description="The `iss` of the application's identity provider.")
+    identity_jwks_url: str = Field(
+        default="", description="Its key set; default: found through the issuer's OpenID configuration."
+    )
+    identity_audience: List = Field(default=(), description="Accepted values of `aud`.")
+    identity_authorized_parties: List = Field(default=(), description="Accepted values of `azp`, for issuers that set no `aud`.")
+    identity_algorithms: List = Field(default=("RS256", "ES256"), description="Accepted signature algorithms.")
+    claim_email: str = Field(default="email", description="Claim with the e-mail address.")
+    claim_email_verified: str = Field(default="email_verified", description="Claim that must be true for the address to count.")
+    claim_name: str = Field(default="name", description="Claim with the person's name.")
+    claim_time_zone: str = Field(default="zoneinfo", description="Claim with the IANA time zone.")
+    claim_admin: str = Field(default="admin", description="Claim that makes an admin when it is boolean true.")
+    allowed_origins: List = Field(default=(), description="Exact origins of the single-page frontends (CORS).")
+    return_addresses: List = Field(default=(), description="Exact addresses that `connectProvider(returnTo:)` may name.")
+    graphiql: bool = Field(default=False, description="Serve GraphiQL at GET /graphql. Always on in development.")
+    metrics_token: str = Field(default="", description="Bearer secret for GET /metrics from beyond loopback.")
+    default_event_type_minutes: Minutes = Field(
+        default=(15, 30, 60), description="Lengths of the default event types, in minutes."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    clock_offset_seconds: float = Field(
+        default=0, description="For tests of whole processes only: shifts every clock of this one."
+    )
+
+    @field_validator("default_event_type_minutes")
+    @classmethod
+    def _lengths(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or len(set(value)) != len(value) or not all(1 <= n <= 24 * 60 for n in value):
+            raise ValueError("needs different whole minutes between 1 and 1440")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
+        return value.upper()
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query):
+            raise ValueError("must look like https://convene.example.org, without a path")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgres://", "postgresql://")):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("sealing_keys")
+    @classmethod
+    def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            try:
+                Vault(value)
+            except VaultError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def public_is_loopback(self) -> bool:
+        return urlsplit(self.public_url).hostname in LOOPBACK
+
+
+def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, ProviderSettings]]:
+    """Read the environment (or `environ`). Raises SettingsError that names everything wrong at once."""
+    if environ is not None:
+        before = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(environ)
+        try:
+            return load()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+    problems = _missing()
+    settings = _read(Settings, "CONVENE_", problems)
+    providers = {slug: _read(p.settings, f"CONVENE_{slug.upper()}_", problems) for slug, p in PROVIDERS.items()}
+    if problems or settings is None:
+        raise SettingsError("Convene cannot start:\n" + "\n".join(f"  {line}" for line in problems))
+    return settings, {slug: value for slug, value in providers.items() if value is not None}
+
+
+def _missing() -> list[str]:
+    """What an installation cannot do without. Looked for before validation, so that bad and missing are told together."""
+    needed = [("public_url",), ("sealing_keys",)]
+    if os.environ.get("CONVENE_DEVELOPMENT", "").lower() not in {"1", "true", "yes", "on"}:
+        needed += [("identity_issuer",), ("identity_audience", "identity_authorized_parties")]
+    return [
+        f"CONVENE_{names[0].upper()} is missing. {_say(Settings, names[0])}"
+        for names in needed
+        if not any(os.environ.get(f"CONVENE_{name.upper()}") for name in names)
+    ]
+
+
+def _read(cls: type[Any], prefix: str, problems: list[str]) -> Any:
+    try:
+        return cls()
+    except ValidationError as error:
+        for detail in error.errors():
+            raw = str(detail["loc"][0]) if detail["loc"] else "?"
+            name = raw if raw.isupper() else f"{prefix}{raw.upper()}"
+            reason = "is missing" if detail["type"] == "missing" else detail["msg"].removeprefix("Value error, ")
+            problems.append(f"{name} {reason[0].lower()}{reason[1:]}. {_say(cls, raw)}".rstrip())
+        return None
+
+
+def _say(cls: type[Any], name: str) -> str:
+    field = cls.model_fields.get(name)
+    return (field.description or "") if field else ""
