@@ -55,9 +55,7 @@ class Settings(BaseSettings):
         default=(), description="`id:key` pairs, comma-separated; key is 32 bytes in base64. The first seals, all of them open."
     )
     identity_issuer: str = Field(default="", description="The `iss` of the application's identity provider.")
-    identity_jwks_url: str = Field(
-        default="", description="Its key set; default: found through the issuer's OpenID configuration."
-    )
+    identity_jwks_url: str = Field(default="", description="Its key set; default: found through the issuer's OpenID configuration.")
     identity_audience: List = Field(default=(), description="Accepted values of `aud`.")
     identity_authorized_parties: List = Field(default=(), description="Accepted values of `azp`, for issuers that set no `aud`.")
     identity_algorithms: List = Field(default=("RS256", "ES256"), description="Accepted signature algorithms.")
@@ -70,13 +68,9 @@ class Settings(BaseSettings):
     return_addresses: List = Field(default=(), description="Exact addresses that `connectProvider(returnTo:)` may name.")
     graphiql: bool = Field(default=False, description="Serve GraphiQL at GET /graphql. Always on in development.")
     metrics_token: str = Field(default="", description="Bearer secret for GET /metrics from beyond loopback.")
-    default_event_type_minutes: Minutes = Field(
-        default=(15, 30, 60), description="Lengths of the default event types, in minutes."
-    )
+    default_event_type_minutes: Minutes = Field(default=(15, 30, 60), description="Lengths of the default event types, in minutes.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    clock_offset_seconds: float = Field(
-        default=0, description="For tests of whole processes only: shifts every clock of this one."
-    )
+    clock_offset_seconds: float = Field(default=0, description="For tests of whole processes only: shifts every clock of this one.")
 
     @field_validator("default_event_type_minutes")
     @classmethod
@@ -143,7 +137,7 @@ def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, 
 
 def _missing() -> list[str]:
     """What an installation cannot do without. Looked for before validation, so that bad and missing are told together."""
-    needed = [("public_url",), ("sealing_keys",)]
+    needed: list[tuple[str, ...]] = [("public_url",), ("sealing_keys",)]
     if os.environ.get("CONVENE_DEVELOPMENT", "").lower() not in {"1", "true", "yes", "on"}:
         needed += [("identity_issuer",), ("identity_audience", "identity_authorized_parties")]
     return [

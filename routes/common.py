@@ -79,9 +79,7 @@ def install(app: Flask, rt: Runtime) -> None:
         return error(405, "METHOD_NOT_ALLOWED", "This address does not take this method.")
 
     @app.errorhandler(Exception)
-    def surprise(_error: Exception) -> Response:
-        log.exception("unexpected error", route=request.url_rule.rule if request.url_rule else "unknown")
+    def surprise(problem: Exception) -> Response:
+        log.error("unexpected error", route=request.url_rule.rule if request.url_rule else "unknown", exc_info=problem)
         rt.metrics.errors.labels("http").inc()
-        return error(
-            500, "INTERNAL", "Something unexpected happened. It is logged under this request id.", {"requestId": g.request_id}
-        )
+        return error(500, "INTERNAL", "Something unexpected happened. It is logged under this request id.", {"requestId": g.request_id})

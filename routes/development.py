@@ -29,9 +29,7 @@ def blueprint(rt: Runtime, issue: Issue) -> Blueprint:
             people = ", ".join(person.email for person in rt.demo_people)
             return error(400, "BAD_USER_INPUT", f"There are tokens for these people: {people}.")
         value, expires = issued
-        return json_response(
-            {"accessToken": value, "expiresAt": datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z")}
-        )
+        return json_response({"accessToken": value, "expiresAt": datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z")})
 
     return routes
 

@@ -45,7 +45,7 @@ class View(StrawberryView):
     def encode_json(self, data: object) -> bytes:
         return orjson.dumps(data)
 
-    def get_context(self, request: Request, response: Response) -> Context:  # noqa: ARG002
+    def get_context(self, request: Request, response: Response) -> Any:  # noqa: ARG002
         claims = self._verifier.verify(request.headers.get("Authorization"))
         return Context(self._rt, sign_in(self._rt, claims))
 
@@ -102,7 +102,7 @@ def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
         if not isinstance(operation, dict) or not isinstance(operation.get("query"), str):
             return _refused(400, BadUserInput.code, 'Send one operation as {"query": "...", "variables": {...}}.')
         # Strawberry reads the body through the request, which caches what was read here
-        request._cached_data = body  # type: ignore[attr-defined]  # noqa: SLF001
+        request._cached_data = body  # noqa: SLF001
         try:
             return view.run(request=request)
         except Unauthenticated as error:

@@ -19,9 +19,7 @@ def blueprint(rt: Runtime) -> Blueprint:
             return error(400, "BAD_USER_INPUT", "This is not the answer to an authorization that was begun here.")
         address = linked_accounts.receive_callback(rt, provider, state=state, code=code, error=request.args.get("error"))
         if address is None:
-            return error(
-                400, "AUTHORIZATION_EXPIRED", "This authorization is unknown or too old. Begin again with connectProvider."
-            )
+            return error(400, "AUTHORIZATION_EXPIRED", "This authorization is unknown or too old. Begin again with connectProvider.")
         return redirect(address, 303)  # type: ignore[return-value]
 
     @routes.get("/oauth/<provider>/return")

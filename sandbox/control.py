@@ -168,9 +168,7 @@ def deliveries() -> ResponseReturnValue:
 def flush() -> Json:
     order = _body().get("order")
     parked = len(_world().deliveries.parked())
-    if order is not None and (
-        not isinstance(order, list) or any(not isinstance(one, int) or not 0 <= one < parked for one in order)
-    ):
+    if order is not None and (not isinstance(order, list) or any(not isinstance(one, int) or not 0 <= one < parked for one in order)):
         raise BadRequestError(f"order must be a list of numbers below {parked}")
     return {"sent": _world().deliveries.flush(order)}
 

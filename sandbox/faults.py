@@ -81,9 +81,7 @@ class Faults:
         self._faults: dict[str, Fault] = {}
         self._made = 0
 
-    def add(
-        self, match: dict[str, str], effect: dict[str, Any], *, times: int | None = 1, skip: int = 0, share: float = 1.0
-    ) -> Fault:
+    def add(self, match: dict[str, str], effect: dict[str, Any], *, times: int | None = 1, skip: int = 0, share: float = 1.0) -> Fault:
         """Raises ValueError with a sentence for the person who asked."""
         allowed = WEBHOOK_KINDS if "webhook" in match else REQUEST_KINDS
         if effect.get("kind") not in allowed:

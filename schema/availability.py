@@ -20,9 +20,7 @@ DEFAULT_MAX_AGE = 300
 class SourceState(Enum):
     FRESH = strawberry.enum_value("FRESH", description="Asked for this answer.")
     CACHED = strawberry.enum_value("CACHED", description="From an earlier answer, not older than was accepted.")
-    UNAVAILABLE = strawberry.enum_value(
-        "UNAVAILABLE", description="Could not be asked; the last answer is older than was accepted."
-    )
+    UNAVAILABLE = strawberry.enum_value("UNAVAILABLE", description="Could not be asked; the last answer is older than was accepted.")
     NOT_CONNECTED = strawberry.enum_value("NOT_CONNECTED", description="There is no link to ask through.")
 
 
@@ -56,9 +54,7 @@ class TimeWindowInput:
     end: datetime = strawberry.field(description="Where the window ends.")
 
 
-@strawberry.input(
-    one_of=True, description="A booking: where it can move, both parties considered. An event type: its free slots."
-)
+@strawberry.input(one_of=True, description="A booking: where it can move, both parties considered. An event type: its free slots.")
 class AvailabilityTarget:
     booking_id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="A booking of the viewer's.")
     event_type_id: strawberry.ID | None = strawberry.field(default=strawberry.UNSET, description="A host's event type.")
@@ -68,9 +64,7 @@ class AvailabilityTarget:
 class AvailabilityInput:
     target: AvailabilityTarget = strawberry.field(description="Of what.")
     window: TimeWindowInput = strawberry.field(description="When.")
-    duration_minutes: int | None = strawberry.field(
-        default=None, description="One of the event type's lengths; default: its own."
-    )
+    duration_minutes: int | None = strawberry.field(default=None, description="One of the event type's lengths; default: its own.")
     time_zone: TimeZone | None = strawberry.field(default=None, description="For `days`; default: the viewer's.")
     max_age_seconds: int | None = strawberry.field(default=DEFAULT_MAX_AGE, description="0: ask the providers now.")
 

@@ -19,7 +19,7 @@ from schema.connections import Edge, Key, cut, page, size
 from schema.context import Context, Info
 from schema.event_types import EventType, shown
 from schema.scalars import BookingOrder, BookingStatus, ParticipantRole, Provider, TimeZone
-from services import bookings, operations, rescheduling
+from services import bookings, change_rules, operations
 from services.errors import NotFound
 
 PARTIES = {"COACH", "MENTEE"}
@@ -251,8 +251,8 @@ def _knows_address(info: Info, booking: Row, viewer_role: str | None, of: Partic
 
 def _rescheduling(info: Info, row: Row, batch: Batch) -> Rescheduling:
     rt, role = info.context.rt, batch.role(row)
-    blockers = rescheduling.move_blockers(row, role, batch.hosts.get(row.id), rt.clock.now(), busy=row.id in batch.busy)
-    page_url = rescheduling.page_instead(rt, row, blockers)
+    blockers = change_rules.move_blockers(row, role, batch.hosts.get(row.id), rt.clock.now(), busy=row.id in batch.busy)
+    page_url = change_rules.page_instead(rt, row, blockers)
     mode = RescheduleMode.PROVIDER_PAGE if page_url else (RescheduleMode.NONE if blockers else RescheduleMode.API)
     return Rescheduling(
         mode=mode,

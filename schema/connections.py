@@ -17,6 +17,7 @@ from services.errors import BadUserInput
 T = TypeVar("T")
 MOST = 100
 DEFAULT = 25
+BAD_CURSOR = "`after` is not a cursor of this list. Take it from `pageInfo.endCursor` or an edge."
 
 
 @strawberry.type(description="One item of a page, with the cursor that a next page starts after.")
@@ -86,8 +87,8 @@ def _encode(key: Key, row: Any) -> str:
 def _decode(key: Key, cursor: str) -> tuple[datetime, str]:
     try:
         name, at, row_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
-        if name != key.name or not isinstance(at, int) or not isinstance(row_id, str):
-            raise ValueError("another list's cursor")
-        return from_ms(at), row_id
+        if (name, type(at), type(row_id)) == (key.name, int, str):
+            return from_ms(at), row_id
     except (ValueError, TypeError, binascii.Error, OverflowError) as error:
-        raise BadUserInput("`after` is not a cursor of this list. Take it from `pageInfo.endCursor` or an edge.") from error
+        raise BadUserInput(BAD_CURSOR) from error
+    raise BadUserInput(BAD_CURSOR)

@@ -126,9 +126,7 @@ class ConnectionStatus:
 class ConnectProviderInput:
     provider: Provider = strawberry.field(description="Which provider.")
     kind: LinkKind | None = strawberry.field(default=LinkKind.OAUTH, description="How to link it.")
-    return_to: str | None = strawberry.field(
-        default=None, description="Exact address from the allow-list; default: Convene's own page."
-    )
+    return_to: str | None = strawberry.field(default=None, description="Exact address from the allow-list; default: Convene's own page.")
     switch_account: bool | None = strawberry.field(default=False, description="Replace the upstream account of an existing link.")
 
 
@@ -146,9 +144,7 @@ class ProviderLinked:
 
 ConnectProviderResult = Annotated[
     AuthorizationRedirect | ProviderLinked | InvalidInput | ProviderFailure,
-    strawberry.union(
-        "ConnectProviderResult", description="What connectProvider answers. ProviderLinked at once for managed users."
-    ),
+    strawberry.union("ConnectProviderResult", description="What connectProvider answers. ProviderLinked at once for managed users."),
 ]
 
 
@@ -158,13 +154,7 @@ class CompleteConnectionInput:
 
 
 CompleteConnectionResult = Annotated[
-    ProviderLinked
-    | AuthorizationDenied
-    | AuthorizationExpired
-    | DifferentAccount
-    | AccountInUse
-    | ScopeMissing
-    | ProviderFailure,
+    ProviderLinked | AuthorizationDenied | AuthorizationExpired | DifferentAccount | AccountInUse | ScopeMissing | ProviderFailure,
     strawberry.union("CompleteConnectionResult", description="What completeConnection answers."),
 ]
 
@@ -226,9 +216,7 @@ SyncBookingsResult = Annotated[
 ]
 
 
-def connection_status(
-    info: Info, provider: Annotated[Provider, strawberry.argument(description="Which provider.")]
-) -> ConnectionStatus:
+def connection_status(info: Info, provider: Annotated[Provider, strawberry.argument(description="Which provider.")]) -> ConnectionStatus:
     return ConnectionStatus.of(linked_accounts.status(info.context.rt, info.context.viewer, provider.value))
 
 

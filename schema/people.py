@@ -7,9 +7,7 @@ from schema.scalars import TimeZone
 from services import notifications
 
 
-@strawberry.type(
-    description="A person who offers or takes part in meetings. `id` is the person's id; a merged one still resolves."
-)
+@strawberry.type(description="A person who offers or takes part in meetings. `id` is the person's id; a merged one still resolves.")
 class Host:
     id: strawberry.ID = strawberry.field(description="The person's id.")
     name: str = strawberry.field(description="Their name.")

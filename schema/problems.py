@@ -168,9 +168,7 @@ def _slot_unavailable(_info: Info, e: errors.SlotUnavailable) -> SlotUnavailable
 
 def _unverified(_info: Info, e: errors.SourceUnverified) -> SourceUnverified:
     host = Host(id=strawberry.ID(e.person_id), name=e.name or "Unnamed")
-    return SourceUnverified(
-        code=e.code, message=e.message, participant=host, role=ParticipantRole(e.role), can_accept=e.can_accept
-    )
+    return SourceUnverified(code=e.code, message=e.message, participant=host, role=ParticipantRole(e.role), can_accept=e.can_accept)
 
 
 TYPES: dict[type[errors.ConveneError], Callable[[Any, Any], Any]] = {

@@ -25,7 +25,8 @@ from schema.problems import (
     SourceUnverified,
     answered,
 )
-from services import errors, rescheduling
+from services import cancelling, errors, rescheduling
+from services.change_rules import OnProviderPage
 
 
 @strawberry.input(description="Which booking to move where.")
@@ -184,7 +185,7 @@ def reschedule(info: Info, input: RescheduleBookingInput) -> RescheduleBookingRe
         done = rescheduling.reschedule(info.context.rt, info.context.viewer, request, input.idempotency_key)
     except errors.InProgress as unknown:
         return RescheduleInProgress(operation=_operation(unknown))
-    if isinstance(done, rescheduling.OnProviderPage):
+    if isinstance(done, OnProviderPage):
         return RescheduleOnProviderPage(url=done.url, message=done.message)
     booking = Booking.by_id(info, done.booking_id)
     warnings = [Notice.of(warning) for warning in done.warnings]
@@ -204,7 +205,7 @@ def reschedule(info: Info, input: RescheduleBookingInput) -> RescheduleBookingRe
 @answered
 def cancel(info: Info, input: CancelBookingInput) -> CancelBookingResult:  # noqa: A002 - the contract's name
     try:
-        done = rescheduling.cancel(
+        done = cancelling.cancel(
             info.context.rt,
             info.context.viewer,
             str(input.booking_id),
@@ -214,12 +215,10 @@ def cancel(info: Info, input: CancelBookingInput) -> CancelBookingResult:  # noq
         )
     except errors.InProgress as unknown:
         return CancelInProgress(operation=_operation(unknown))
-    if isinstance(done, rescheduling.OnProviderPage):
+    if isinstance(done, OnProviderPage):
         return CancelOnProviderPage(url=done.url, message=done.message)
     booking = Booking.by_id(info, done.booking_id)
-    return BookingCancelled(
-        booking=booking, notifications_queued_for=_people(info, booking, lambda p: p.person_id in done.notified)
-    )
+    return BookingCancelled(booking=booking, notifications_queued_for=_people(info, booking, lambda p: p.person_id in done.notified))
 
 
 def _operation(unknown: errors.InProgress) -> BookingOperation:

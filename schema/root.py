@@ -78,9 +78,7 @@ class Mutation:
     reschedule_booking: rescheduling.RescheduleBookingResult = strawberry.mutation(
         resolver=rescheduling.reschedule, description="Move a booking; it keeps its id."
     )
-    cancel_booking: rescheduling.CancelBookingResult = strawberry.mutation(
-        resolver=rescheduling.cancel, description="Cancel a booking."
-    )
+    cancel_booking: rescheduling.CancelBookingResult = strawberry.mutation(resolver=rescheduling.cancel, description="Cancel a booking.")
     sync_bookings: links.SyncBookingsResult = strawberry.mutation(
         resolver=links.sync_bookings, description="Read the provider's list of bookings now."
     )

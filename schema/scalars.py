@@ -1,8 +1,8 @@
 """Scalars and enums that several files share."""
 
 from datetime import UTC, datetime
-from enum import Enum
-from typing import NewType
+from enum import Enum, EnumMeta
+from typing import Any, NewType
 
 import strawberry
 
@@ -22,9 +22,7 @@ def _parse(value: object) -> datetime:
     try:
         at = datetime.fromisoformat(value)
     except ValueError as error:
-        raise BadUserInput(
-            f"{value[:40]!r} is no date and time. Write 2027-03-01T09:00:00Z or 2027-03-01T10:00:00+01:00."
-        ) from error
+        raise BadUserInput(f"{value[:40]!r} is no date and time. Write 2027-03-01T09:00:00Z or 2027-03-01T10:00:00+01:00.") from error
     if at.tzinfo is None:
         raise BadUserInput(f"{value[:40]!r} has no offset, so it could mean many moments. Add Z or an offset such as +01:00.")
     try:
@@ -52,10 +50,10 @@ def _parse_zone(value: object) -> str:
 
 TIME_ZONE = strawberry.scalar(name="TimeZone", description="IANA time zone name.", serialize=str, parse_value=_parse_zone)
 
-SCALARS = {datetime: DATE_TIME, TimeZone: TIME_ZONE}
+SCALARS: dict[object, Any] = {datetime: DATE_TIME, TimeZone: TIME_ZONE}
 
-Provider = strawberry.enum(
-    Enum("Provider", {provider.enum_name: slug for slug, provider in PROVIDERS.items()}),  # type: ignore[misc]
+Provider: Any = strawberry.enum(
+    EnumMeta.__call__(Enum, "Provider", {provider.enum_name: slug for slug, provider in PROVIDERS.items()}),
     name="Provider",
     description="A scheduling provider. Generated from the provider registry.",
 )

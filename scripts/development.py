@@ -132,9 +132,7 @@ def _check_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise StartError(
-                f"Port {port} is taken. Stop what listens there, or choose others: --port, --sandbox-port."
-            ) from error
+            raise StartError(f"Port {port} is taken. Stop what listens there, or choose others: --port, --sandbox-port.") from error
 
 
 def _start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:

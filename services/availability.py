@@ -103,9 +103,7 @@ def find(
     state = "UNAVAILABLE" if error else ("FRESH" if asked else "CACHED")
     warnings = _warnings(rt, viewer, subject)
     if error:
-        warnings.append(
-            Notice("STALE", f"These times were last checked at {as_of:%H:%M} UTC; the calendar cannot be reached now.")
-        )
+        warnings.append(Notice("STALE", f"These times were last checked at {as_of:%H:%M} UTC; the calendar cannot be reached now."))
     source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, state, as_of)
     return Availability(starts, subject.minutes, zone_name or viewer.time_zone, now, [source], warnings)
 
@@ -135,9 +133,7 @@ def _of_event_type(viewer: Viewer, event_type_id: str, minutes: int | None) -> S
         raise InvalidInput.of("durationMinutes", f"This event type lasts {', '.join(map(str, sorted(offered)))} minutes.")
     own = minutes if minutes not in {None, row.duration_minutes} else None
     user = User.get_by_id(account.user_id)
-    return Subject(
-        account, row.external_id, minutes or row.duration_minutes, own, None, row.host_id, user.name or account.name or ""
-    )
+    return Subject(account, row.external_id, minutes or row.duration_minutes, own, None, row.host_id, user.name or account.name or "")
 
 
 def of_booking(rt: Runtime, viewer: Viewer, booking_id: str, minutes: int | None = None) -> Subject:
@@ -152,9 +148,7 @@ def of_booking(rt: Runtime, viewer: Viewer, booking_id: str, minutes: int | None
         raise NotFound("The coach's calendar is not connected, so there are no times to offer for this booking.")
     if account.problem_code in tokens.NEEDS_PERSON:
         raise tokens.unusable(rt, account)
-    event_type = EventType.get_or_none(
-        (EventType.provider == booking.provider) & (EventType.external_id == booking.event_type_external_id)
-    )
+    event_type = EventType.get_or_none((EventType.provider == booking.provider) & (EventType.external_id == booking.event_type_external_id))
     own = None if event_type is not None and event_type.duration_minutes == length else length
     return Subject(account, booking.event_type_external_id, length, own, booking, host.person_id, host.name)
 
@@ -173,9 +167,7 @@ def _warnings(rt: Runtime, viewer: Viewer, subject: Subject) -> list[Notice]:
 
 def mentee_not_connected(rt: Runtime, viewer: Viewer, slug: str) -> Notice | None:
     """What a mentee without a usable link is told before and after moving a booking."""
-    account = LinkedAccount.get_or_none(
-        (LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & LinkedAccount.connected
-    )
+    account = LinkedAccount.get_or_none((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & LinkedAccount.connected)
     if account is not None and account.problem_code not in tokens.NEEDS_PERSON:
         return None
     return Notice(

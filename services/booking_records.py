@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -68,9 +69,7 @@ class Change:
 # ---- reading ---------------------------------------------------------------------------------------------------------------
 
 
-def read_chain(
-    rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict[str, RemoteBooking] | None = None
-) -> list[RemoteBooking]:
+def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict[str, RemoteBooking] | None = None) -> list[RemoteBooking]:
     """The booking behind an id as the provider has it now, with what came before and after it, oldest first.
 
     Going back ends where our tables already know the id; `known` are bookings that were just listed. Empty: no such
@@ -184,9 +183,7 @@ def _same_chain(slug: str, row: Booking, chain: list[RemoteBooking]) -> bool:
 
 def _belongs(slug: str, external_id: str, booking_id: str) -> bool:
     row = BookingExternalId.select().where(
-        (BookingExternalId.provider == slug)
-        & (BookingExternalId.external_id == external_id)
-        & (BookingExternalId.booking == booking_id)
+        (BookingExternalId.provider == slug) & (BookingExternalId.external_id == external_id) & (BookingExternalId.booking == booking_id)
     )
     return bool(row.exists())
 
@@ -199,12 +196,11 @@ def _changes(booking: Booking | None, chain: list[RemoteBooking], requested: set
         found.append(Change("BOOKED", head.external_id, head.created_at, new_start=head.start, by_email=_booker(head)))
     elif head.previous_id == booking.external_id:
         found.append(_move(head.previous_id, booking.start, booking.end, None, head))
-    for before, after in zip(chain, chain[1:], strict=False):
+    for before, after in pairwise(chain):
         found.append(_move(before.external_id, before.start, before.end, before.changed_by_email, after))
     was_pending = booking is not None and booking.status == "PENDING" and booking.external_id == tail.external_id
-    if tail.status in {"CONFIRMED", "CANCELLED"} and tail.next_id is None and (was_pending or tail.external_id in requested):
-        if tail.status == "CONFIRMED":
-            found.append(Change("CONFIRMED", tail.external_id, tail.updated_at))
+    if tail.status == "CONFIRMED" and tail.next_id is None and (was_pending or tail.external_id in requested):
+        found.append(Change("CONFIRMED", tail.external_id, tail.updated_at))
     if tail.status in {"CANCELLED", "DECLINED"} and tail.next_id is None:
         found.append(
             Change(

@@ -95,9 +95,7 @@ def _known(slug: str, ids: list[str]) -> dict[str, tuple[str, datetime]]:
     return found
 
 
-def _apply(
-    rt: Runtime, account: LinkedAccount, slug: str, external_id: str, listed: dict[str, RemoteBooking]
-) -> booking_records.Recorded:
+def _apply(rt: Runtime, account: LinkedAccount, slug: str, external_id: str, listed: dict[str, RemoteBooking]) -> booking_records.Recorded:
     chain = booking_records.read_chain(rt, slug, AccountAuth(account.id), external_id, listed)
     return booking_records.record(rt, account.id, slug, chain, source="RECONCILER")
 

@@ -151,9 +151,7 @@ def busy_with_operations(booking_ids: Sequence[str]) -> set[str]:
 
 def recent_changes(booking_ids: Sequence[str], limit: int) -> dict[str, list[BookingChange]]:
     """The newest `limit` changes of each booking, newest first, in one statement."""
-    rank = fn.ROW_NUMBER().over(
-        partition_by=[BookingChange.booking], order_by=[BookingChange.at.desc(), BookingChange.id.desc()]
-    )
+    rank = fn.ROW_NUMBER().over(partition_by=[BookingChange.booking], order_by=[BookingChange.at.desc(), BookingChange.id.desc()])
     ranked = BookingChange.select(BookingChange.id, rank.alias("rank")).where(BookingChange.booking.in_(booking_ids))
     wanted = Select(columns=[ranked.c.id]).from_(ranked).where(ranked.c.rank <= limit)
     rows = BookingChange.select().where(BookingChange.id.in_(wanted)).order_by(BookingChange.at.desc(), BookingChange.id.desc())

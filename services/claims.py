@@ -35,9 +35,7 @@ def schedule(kind: str, key: str, due_at: datetime) -> None:
     """Make this piece of work due at `due_at`, or earlier if it already is; one row per (kind, key)."""
     insert = JobClaim.insert(id=new_id(), kind=kind, key=key, due_at=due_at)
     list(
-        insert.on_conflict(
-            conflict_target=[JobClaim.kind, JobClaim.key], update={JobClaim.due_at: due_at}, where=JobClaim.due_at > due_at
-        )
+        insert.on_conflict(conflict_target=[JobClaim.kind, JobClaim.key], update={JobClaim.due_at: due_at}, where=JobClaim.due_at > due_at)
         .returning(JobClaim.id)
         .tuples()
         .execute()

@@ -24,9 +24,7 @@ def tell(clock: Clock, provider: str, *, up: bool) -> None:
         else {ProviderHealth.down_since: now, ProviderHealth.retry_at: now + PAUSE}
     )
     list(
-        ProviderHealth.insert(
-            id=new_id(), provider=provider, down_since=None if up else now, retry_at=None if up else now + PAUSE
-        )
+        ProviderHealth.insert(id=new_id(), provider=provider, down_since=None if up else now, retry_at=None if up else now + PAUSE)
         .on_conflict(conflict_target=[ProviderHealth.provider], update=values)
         .returning(ProviderHealth.id)
         .tuples()

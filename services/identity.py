@@ -59,9 +59,7 @@ class Viewer:
 class Verifier:
     """Checks tokens. `fetch` gets a JSON document over HTTP; `local_keys` are those of the development issuer."""
 
-    def __init__(
-        self, settings: Settings, clock: Clock, fetch: Callable[[str], Any], local_keys: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, clock: Clock, fetch: Callable[[str], Any], local_keys: dict[str, Any] | None = None) -> None:
         self._settings, self._clock, self._fetch = settings, clock, fetch
         self._keys = KeySet.import_key_set(local_keys) if local_keys else None  # type: ignore[arg-type]
         self._local = local_keys is not None
@@ -249,7 +247,7 @@ def development_token(private: dict[str, Any], clock: Clock, person: DemoPerson)
         "exp": now + 3600,
         **({"admin": True} if person.admin else {}),
     }
-    key = ECKey.import_key(private)  # type: ignore[arg-type]
+    key = ECKey.import_key(private)
     return jwt.encode({"alg": "ES256", "kid": private.get("kid", "dev")}, claims, key), now + 3600
 
 

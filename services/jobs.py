@@ -17,10 +17,10 @@ from models.base import release_connection
 from services import (
     availability,
     booking_sync,
+    change_outcomes,
     claims,
     event_types,
     operations,
-    rescheduling,
     tokens,
     webhook_subscriptions,
     webhooks,
@@ -177,7 +177,7 @@ def settle_operations(rt: Runtime) -> int:
         if rt.stopping.is_set():
             break
         try:
-            rescheduling.complete(rt, operation_id)
+            change_outcomes.complete(rt, operation_id)
             rt.metrics.job_runs.labels("operations", "ok").inc()
         except Exception:
             log.exception("operation could not be settled", operation=operation_id)

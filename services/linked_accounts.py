@@ -26,6 +26,7 @@ from services.errors import (
     AccountInUse,
     AuthorizationDenied,
     AuthorizationExpired,
+    ConnectionUnusable,
     DifferentAccount,
     InvalidClient,
     InvalidGrant,
@@ -199,9 +200,7 @@ def _link(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAccount,
     """One transaction: the row, its tokens, and whom the account proves the user to be."""
     slug, label = state.provider, rt.providers[state.provider].label
     people.lock([viewer.person_id])
-    row = for_update(
-        LinkedAccount.select().where((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))
-    ).first()
+    row = for_update(LinkedAccount.select().where((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))).first()
     elsewhere = LinkedAccount.select().where(
         (LinkedAccount.provider == slug)
         & (LinkedAccount.external_id == remote.external_id)
@@ -275,7 +274,7 @@ def disconnect(rt: Runtime, viewer: Viewer, slug: str) -> tuple[Status, str, boo
     label = rt.providers[slug].label
     try:
         bearer: BearerAuth | None = BearerAuth(tokens.ensure_valid(rt, account.id).value)
-    except (ProviderError, ProviderFailure, tokens.ConnectionUnusable):
+    except (ProviderError, ProviderFailure, ConnectionUnusable):
         bearer = None
     subscription = WebhookSubscription.get_or_none(WebhookSubscription.linked_account == account.id)
     if not _unlink(account.id):
@@ -324,9 +323,7 @@ def _unlinked_sentence(provider: Provider) -> str:
 
 def find(viewer: Viewer, slug: str) -> LinkedAccount:
     """The viewer's own connected account. Raises NotConnected."""
-    account = LinkedAccount.get_or_none(
-        (LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & LinkedAccount.connected
-    )
+    account = LinkedAccount.get_or_none((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & LinkedAccount.connected)
     if account is None:
         raise NotConnected("Connect this provider first (connectProvider).")
     return account
@@ -339,9 +336,7 @@ def mine(viewer: Viewer) -> list[LinkedAccount]:
 
 def status(rt: Runtime, viewer: Viewer, slug: str) -> Status:
     """How the viewer's connection to a provider is, with a sentence that helps."""
-    account = LinkedAccount.get_or_none(
-        (LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & LinkedAccount.connected
-    )
+    account = LinkedAccount.get_or_none((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & LinkedAccount.connected)
     state, problem = state_of(rt, account) if account is not None else ("NOT_CONNECTED", None)
     return Status(
         id=f"{viewer.user_id}:{slug}",
@@ -360,9 +355,7 @@ def state_of(rt: Runtime, account: LinkedAccount) -> tuple[str, StatusProblem | 
         return "NOT_CONNECTED", None
     code, retry_at = account.problem_code, account.retry_at
     if code is None:
-        health = ProviderHealth.get_or_none(
-            (ProviderHealth.provider == account.provider) & ProviderHealth.down_since.is_null(False)
-        )
+        health = ProviderHealth.get_or_none((ProviderHealth.provider == account.provider) & ProviderHealth.down_since.is_null(False))
         if health is None:
             return "ACTIVE", None
         code, retry_at = "PROVIDER_UNAVAILABLE", health.retry_at

@@ -12,9 +12,7 @@ from typing import Any
 
 import structlog
 
-SECRET_NAMES = re.compile(
-    r"token|secret|authorization|password|verifier|\bcode\b|cookie|signature|api_?key|\buid\b", re.IGNORECASE
-)
+SECRET_NAMES = re.compile(r"token|secret|authorization|password|verifier|\bcode\b|cookie|signature|api_?key|\buid\b", re.IGNORECASE)
 SECRET_SHAPES = (
     (re.compile(r"(?i)bearer\s+[\w.~+/=-]+"), "Bearer [redacted]"),
     (re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "[redacted]"),

@@ -10,16 +10,12 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.http_requests = self._counter("convene_http_requests_total", "Requests answered", "route", "status")
         self.http_seconds = Histogram("convene_http_request_seconds", "Time to answer", ["route"], registry=self.registry)
-        self.provider_calls = self._counter(
-            "convene_provider_calls_total", "Calls to providers", "provider", "operation", "outcome"
-        )
+        self.provider_calls = self._counter("convene_provider_calls_total", "Calls to providers", "provider", "operation", "outcome")
         self.provider_seconds = Histogram(
             "convene_provider_call_seconds", "Time of one call to a provider", ["provider", "operation"], registry=self.registry
         )
         self.token_refreshes = self._counter("convene_token_refreshes_total", "Token exchanges by outcome", "provider", "outcome")
-        self.webhooks_received = self._counter(
-            "convene_webhooks_received_total", "Deliveries by intake result", "provider", "result"
-        )
+        self.webhooks_received = self._counter("convene_webhooks_received_total", "Deliveries by intake result", "provider", "result")
         self.webhooks_applied = self._counter(
             "convene_webhooks_applied_total", "Stored deliveries by what became of them", "provider", "result"
         )

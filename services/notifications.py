@@ -24,16 +24,8 @@ def _insert(rt: Runtime, booking: Booking, change: BookingChange, to: Participan
     kind = _kind(booking, change)
     at = zone(_zone_name(to))
     themselves = to.person_id == change.actor_id
-    title, body = _words(
-        kind, booking, change, who="You" if themselves else (by or rt.providers[booking.provider].label), zone_=at
-    )
-    if (
-        change.kind == "MOVED"
-        and change.source == "CONVENE"
-        and to.role == "MENTEE"
-        and not themselves
-        and not _linked(to, booking)
-    ):
+    title, body = _words(kind, booking, change, who="You" if themselves else (by or rt.providers[booking.provider].label), zone_=at)
+    if change.kind == "MOVED" and change.source == "CONVENE" and to.role == "MENTEE" and not themselves and not _linked(to, booking):
         body = f"{body} {CHECK_YOUR_CALENDAR}"
     list(
         Notification.insert(
@@ -66,11 +58,7 @@ def _words(kind: str, booking: Booking, change: BookingChange, *, who: str, zone
     old, new = _moment(change.previous_start, zone_), _moment(change.new_start, zone_)
     name = booking.title
     if kind == "AWAITING_CONFIRMATION":
-        asked = (
-            f"{who} asked to move “{name}” from {old} to {new}."
-            if change.kind == "MOVED"
-            else f"{who} asked for “{name}” on {new}."
-        )
+        asked = f"{who} asked to move “{name}” from {old} to {new}." if change.kind == "MOVED" else f"{who} asked for “{name}” on {new}."
         return f"Awaiting confirmation: {name}", f"{asked} The coach has to confirm it."
     return {
         "BOOKED": (f"Booked: {name}", f"{who} booked “{name}” for {new}."),

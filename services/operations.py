@@ -163,9 +163,7 @@ def settle(rt: Runtime, operation_id: str, state: str, outcome: dict[str, Any]) 
 
 
 def look_again(operation: Operation, at: datetime) -> None:
-    Operation.update(due_at=at, lease_owner=None, lease_until=None).where(
-        (Operation.id == operation.id) & Operation.open
-    ).execute()
+    Operation.update(due_at=at, lease_owner=None, lease_until=None).where((Operation.id == operation.id) & Operation.open).execute()
 
 
 def visible(viewer: Viewer, operation_id: str) -> Operation | None:

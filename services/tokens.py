@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from models import LinkedAccount, TokenRotation
 from models.base import new_id, release_connection
@@ -71,7 +72,7 @@ def is_expired(rt: Runtime, account: LinkedAccount) -> bool:
     """True when the access token is missing, or ends within EXPIRY_MARGIN. One of unknown life counts as living."""
     if account.access_token is None:
         return True
-    return account.access_expires_at is not None and account.access_expires_at - EXPIRY_MARGIN <= rt.clock.now()
+    return account.access_expires_at is not None and account.access_expires_at <= rt.clock.now() + EXPIRY_MARGIN
 
 
 def ensure_valid(rt: Runtime, account_id: str) -> AccessToken:
@@ -189,8 +190,7 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
         raise _broken(rt, account, "REVOKED")
     spent = rt.vault.open(account.refresh_token, _place(account.id, "refresh_token"))
     try:
-        if not _room_left(rt, rotation_id, attempt):
-            raise NotSent(account.provider, "the lease ran out before the exchange was sent")
+        _check_room(rt, account, rotation_id, attempt)
         grant = provider.refresh(spent)
     except InvalidGrant:
         return _after_invalid_grant(rt, account, rotation_id, attempt)
@@ -231,15 +231,16 @@ def _claim(rt: Runtime, account: LinkedAccount) -> tuple[str, int] | None:
     return rows[0] if rows else None
 
 
-def _room_left(rt: Runtime, rotation_id: str, attempt: int) -> bool:
-    """The last look before sending: still ours, and the whole exchange fits before the deadline."""
+def _check_room(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> None:
+    """The last look before sending: still ours, and the whole exchange fits before the deadline. Raises NotSent."""
     room = TokenRotation.select().where(
         (TokenRotation.id == rotation_id)
         & (TokenRotation.owner == rt.owner)
         & (TokenRotation.attempt == attempt)
         & (TokenRotation.deadline >= rt.clock.database_now(EXCHANGE_LIMIT))
     )
-    return bool(room.exists())
+    if not room.exists():
+        raise NotSent(account.provider, "the lease ran out before the exchange was sent")
 
 
 def _close(rotation_id: str, error: str | None = None) -> None:
@@ -264,9 +265,9 @@ def _not_sent(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: in
     if isinstance(error, InvalidClient):
         code = "CLIENT_MISCONFIGURED"
         log.error("the provider refuses our client id or secret", provider=account.provider)
-    TokenRotation.update(
-        owner="", deadline=rt.clock.database_now(pause), attempt=TokenRotation.attempt - 1, last_error=code
-    ).where((TokenRotation.id == rotation_id) & (TokenRotation.owner == rt.owner) & (TokenRotation.attempt == attempt)).execute()
+    TokenRotation.update(owner="", deadline=rt.clock.database_now(pause), attempt=TokenRotation.attempt - 1, last_error=code).where(
+        (TokenRotation.id == rotation_id) & (TokenRotation.owner == rt.owner) & (TokenRotation.attempt == attempt)
+    ).execute()
     return _degraded(rt, account, code, pause)
 
 
@@ -317,11 +318,11 @@ def unusable(rt: Runtime, account: LinkedAccount) -> ConnectionUnusable:
     )
 
 
-def _same_version(account: LinkedAccount) -> object:
+def _same_version(account: LinkedAccount) -> Any:
     return (LinkedAccount.id == account.id) & (LinkedAccount.token_version == account.token_version)
 
 
-def _not_lost() -> object:
+def _not_lost() -> Any:
     return LinkedAccount.problem_code.is_null() | LinkedAccount.problem_code.not_in(NEEDS_PERSON)
 
 

@@ -5,7 +5,6 @@ orders and forgeries of content make no difference.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,7 +16,7 @@ from models.base import new_id
 from services import availability, booking_records, claims
 from services.errors import ConveneError, ProviderFailure, RateLimited
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Auth, Delivery
+from services.providers.base import AccountAuth, Auth, Delivery, Headers
 from services.runtime import Runtime
 from services.vault import place
 
@@ -56,7 +55,7 @@ class _Target:
 # ---- intake --------------------------------------------------------------------------------------------------------------
 
 
-def receive(rt: Runtime, slug: str, endpoint: str, headers: Mapping[str, str], body: bytes) -> bool:
+def receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes) -> bool:
     """Verify and store a delivery to a subscription's own endpoint; True when it was new.
 
     Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson.
@@ -74,12 +73,12 @@ def receive(rt: Runtime, slug: str, endpoint: str, headers: Mapping[str, str], b
     return _store(rt, _Target(slug, endpoint, (secret,), row.id, row.linked_account_id), headers, body)
 
 
-def receive_shared(rt: Runtime, slug: str, secret: str, headers: Mapping[str, str], body: bytes) -> bool:
+def receive_shared(rt: Runtime, slug: str, secret: str, headers: Headers, body: bytes) -> bool:
     """The same for an existing set-up with one configured secret and one address for all accounts."""
     return _store(rt, _Target(slug, "shared", (secret,)), headers, body)
 
 
-def _store(rt: Runtime, target: _Target, headers: Mapping[str, str], body: bytes) -> bool:
+def _store(rt: Runtime, target: _Target, headers: Headers, body: bytes) -> bool:
     provider = rt.providers[target.provider]
     if not provider.genuine(target.secrets, headers, body):
         rt.metrics.webhooks_received.labels(target.provider, "bad_signature").inc()
@@ -177,9 +176,7 @@ def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | No
         chain = booking_records.read_chain(rt, event.provider, _reader(event), external_id)
         seen |= {remote.external_id for remote in chain}
         if chain:
-            recorded = booking_records.record(
-                rt, event.linked_account_id, event.provider, chain, source="PROVIDER", requested=requested
-            )
+            recorded = booking_records.record(rt, event.linked_account_id, event.provider, chain, source="PROVIDER", requested=requested)
             booking_id = recorded.booking_id
     return booking_id
 
@@ -218,6 +215,4 @@ def clean_up(rt: Runtime) -> int:
     now = rt.clock.now()
     old = ~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - KEPT_FOR)
     WebhookEvent.update(body=None).where(old & WebhookEvent.body.is_null(False)).execute()
-    return int(
-        WebhookEvent.delete().where(~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - 2 * KEPT_FOR)).execute()
-    )
+    return int(WebhookEvent.delete().where(~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - 2 * KEPT_FOR)).execute())

@@ -70,9 +70,7 @@ def _joined(spans: list[Span]) -> list[Span]:
 def taken(known: CalcomState, host_id: int, without: str | None = None) -> list[Span]:
     """Accepted and pending bookings with their own buffers, and busy blocks. `without` gives one booking its time back."""
     spans = [
-        _with_buffers(known, row)
-        for row in known.bookings.values()
-        if row.owner_id == host_id and row.takes_time and row.uid != without
+        _with_buffers(known, row) for row in known.bookings.values() if row.owner_id == host_id and row.takes_time and row.uid != without
     ]
     return spans + [Span(row.start, row.end) for row in known.busy.values() if row.user_id == host_id]
 
@@ -119,9 +117,7 @@ def slots(
     size = timedelta(minutes=length or event_type.length)
     step = timedelta(minutes=event_type.data["slotInterval"] or length or event_type.length)
     busy = taken(known, event_type.owner_id, without)
-    busy += [
-        Span(row.start, row.end) for row in known.reservations.values() if row.event_type_id == event_type.id and row.until > now
-    ]
+    busy += [Span(row.start, row.end) for row in known.reservations.values() if row.event_type_id == event_type.id and row.until > now]
     for stretch in hours(schedule, span.start, span.end):
         start = stretch.start + timedelta(minutes=event_type.data["offsetStart"])
         while start + size <= stretch.end and start < span.end:

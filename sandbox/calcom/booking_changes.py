@@ -84,18 +84,14 @@ def create(setting: Setting, given: Json) -> Booking:
     return known.bookings.add(booking)
 
 
-def _check_time(
-    setting: Setting, event_type: EventType, start: datetime, end: datetime, given: Json, *, own: str | None = None
-) -> None:
+def _check_time(setting: Setting, event_type: EventType, start: datetime, end: datetime, given: Json, *, own: str | None = None) -> None:
     """Past, too soon, outside the hours, taken. The start need not lie on the slot grid."""
     if setting.force:
         return
     known, host_id = setting.known, event_type.owner_id
     if start < setting.now:
         raise CalError(400, errors.PAST)
-    if not setting.host_may("allowBookingOutOfBounds", given, host_id) and not availability.in_window(
-        event_type, start, setting.now
-    ):
+    if not setting.host_may("allowBookingOutOfBounds", given, host_id) and not availability.in_window(event_type, start, setting.now):
         raise CalError(400, errors.TOO_SOON)
     if setting.host_may("allowConflicts", given, host_id):
         return

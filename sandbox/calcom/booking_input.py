@@ -84,8 +84,7 @@ def length_of(event_type: EventType, given: Json) -> timedelta:
         possible = ", ".join(map(str, event_type.lengths))
         raise CalError(
             400,
-            "Provided 'lengthInMinutes' is not one of the possible lengths for the event type. The possible lengths are: "
-            f"{possible}",
+            f"Provided 'lengthInMinutes' is not one of the possible lengths for the event type. The possible lengths are: {possible}",
         )
     return timedelta(minutes=asked)
 

@@ -88,11 +88,7 @@ def answer(known: CalcomState, user: User, query: Json, version: str, now: datet
 def _visible(known: CalcomState, user: User) -> list[Booking]:
     """One's own as a host, and those one attends by e-mail address."""
     mail = user.email.lower()
-    return [
-        row
-        for row in known.bookings.values()
-        if row.owner_id == user.id or any(one["email"].lower() == mail for one in row.attendees)
-    ]
+    return [row for row in known.bookings.values() if row.owner_id == user.id or any(one["email"].lower() == mail for one in row.attendees)]
 
 
 def _filtered(rows: list[Booking], given: Json, now: datetime) -> list[Booking]:

@@ -126,9 +126,7 @@ def calendar_links(uid: str) -> Json:
         booking = _mine(user, uid)
         span = f"{booking.start.strftime(_STAMP)}/{booking.end.strftime(_STAMP)}"
         google = urlencode({"action": "TEMPLATE", "text": booking.title, "dates": span, "location": booking.meeting_url})
-        outlook = urlencode(
-            {"subject": booking.title, "startdt": times.millis(booking.start), "enddt": times.millis(booking.end)}
-        )
+        outlook = urlencode({"subject": booking.title, "startdt": times.millis(booking.start), "enddt": times.millis(booking.end)})
     links = [
         {"label": "Google Calendar", "link": f"https://calendar.google.com/calendar/r/eventedit?{google}"},
         {"label": "Microsoft Outlook", "link": f"https://outlook.live.com/calendar/0/deeplink/compose?{outlook}"},

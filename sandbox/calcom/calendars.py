@@ -35,9 +35,7 @@ def busy_times() -> Json:
         spans = [(Span(row.start, row.end), "cal.com") for row in mine]
         spans += [(Span(row.start, row.end), "google_calendar") for row in known.busy.values() if row.user_id == user.id]
     spans = sorted(((span, source) for span, source in spans if span.overlaps(asked)), key=lambda pair: pair[0].start)
-    return success(
-        [{"start": times.millis(span.start), "end": times.millis(span.end), "source": source} for span, source in spans]
-    )
+    return success([{"start": times.millis(span.start), "end": times.millis(span.end), "source": source} for span, source in spans])
 
 
 @blueprint.get("/allowlists")

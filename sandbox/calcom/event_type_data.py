@@ -94,15 +94,11 @@ def _policy(name: str, value: Any) -> Reasons:
         or value.get("type") == "always"
         or (value.get("type") == "time" and _is_threshold(value.get("noticeThreshold")))
     )
-    return (
-        {} if fine else {"validation": f"{name} must be {{type: always}}, {{type: time, noticeThreshold}} or {{disabled: true}}"}
-    )
+    return {} if fine else {"validation": f"{name} must be {{type: always}}, {{type: time, noticeThreshold}} or {{disabled: true}}"}
 
 
 def _is_threshold(value: Any) -> bool:
-    return (
-        isinstance(value, dict) and value.get("unit") in {"minutes", "hours"} and not checks.at_least(0)("", value.get("count"))
-    )
+    return isinstance(value, dict) and value.get("unit") in {"minutes", "hours"} and not checks.at_least(0)("", value.get("count"))
 
 
 def _window(name: str, value: Any) -> Reasons:
@@ -168,10 +164,7 @@ CHANGES: dict[str, Field] = {
             "calVideoSettings",
         )
     },
-    **{
-        name: Field(checks.obj)
-        for name in ("bookingLimitsCount", "bookingLimitsDuration", "bookerActiveBookingsLimit", "metadata")
-    },
+    **{name: Field(checks.obj) for name in ("bookingLimitsCount", "bookingLimitsDuration", "bookerActiveBookingsLimit", "metadata")},
     **{name: Field(checks.boolean) for name in ("hideCalendarNotes", "hideCalendarEventDetails", "hideOrganizerEmail")},
     **{name: Field(checks.text) for name in ("customName", "interfaceLanguage")},
 }

@@ -89,9 +89,7 @@ def list_event_types() -> Json:
         rows = [row for user in _listed_users(viewer) for row in state().owned_event_types(user.id)]
         slug = query.get("eventSlug")
         mine = viewer.id if viewer else None
-        rows = [
-            row for row in rows if (slug is None or row.data["slug"] == slug) and (not row.data["hidden"] or row.owner_id == mine)
-        ]
+        rows = [row for row in rows if (slug is None or row.data["slug"] == slug) and (not row.data["hidden"] or row.owner_id == mine)]
         if query.get("sortCreatedAt") in {"asc", "desc"}:
             rows.sort(key=lambda row: (row.created_at, row.id), reverse=query["sortCreatedAt"] == "desc")
         if version() in VERSIONS:

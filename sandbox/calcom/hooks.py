@@ -48,18 +48,12 @@ def absent(setting: Setting, booking: Booking, given: Json) -> list[Outgoing]:
 
 def emit(setting: Setting, booking: Booking, event: str, build: Callable[[], Json]) -> list[Outgoing]:
     """The same event to each subscription, milliseconds apart: different bodies, hence different signatures."""
-    hooks = [
-        hook
-        for hook in setting.known.webhooks.values()
-        if hook.active and event in hook.triggers and _hears(setting, hook, booking)
-    ]
+    hooks = [hook for hook in setting.known.webhooks.values() if hook.active and event in hook.triggers and _hears(setting, hook, booking)]
     if not hooks or booking.event_type_id not in setting.known.event_types:
         return []  # without its event type there is nothing left to describe a booking with
     payload = build()
     return [
-        outgoing(
-            hook, event, payload | _calendar_files(hook, booking), times.millis(setting.now + timedelta(milliseconds=number))
-        )
+        outgoing(hook, event, payload | _calendar_files(hook, booking), times.millis(setting.now + timedelta(milliseconds=number)))
         for number, hook in enumerate(hooks, start=1)
     ]
 

@@ -179,9 +179,7 @@ def meeting(known: CalcomState, booking: Booking) -> Json:
 
 def recording(known: CalcomState, booking: Booking) -> Json:
     organizer = parts.organizer(known, booking, in_org=False)
-    people = [
-        {"id": booking.id * 10 + number} | parts.attendee(one, booking) for number, one in enumerate(booking.attendees, start=1)
-    ]
+    people = [{"id": booking.id * 10 + number} | parts.attendee(one, booking) for number, one in enumerate(booking.attendees, start=1)]
     return {
         "type": booking.title,
         "title": booking.title,
@@ -203,9 +201,7 @@ def ping(user: User) -> Json:
         "description": "",
         "startTime": "2026-01-01T09:00:00.000Z",
         "endTime": "2026-01-01T09:30:00.000Z",
-        "attendees": [
-            {"email": "jdoe@example.com", "name": "John Doe", "timeZone": "Europe/London", "language": {"locale": "en"}}
-        ],
+        "attendees": [{"email": "jdoe@example.com", "name": "John Doe", "timeZone": "Europe/London", "language": {"locale": "en"}}],
         "organizer": {"name": user.name, "email": user.email, "timeZone": user.time_zone, "language": {"locale": user.locale}},
     }
 

@@ -22,9 +22,7 @@ def _availability(name: str, value: Any) -> Reasons:
 
 
 def _overrides(name: str, value: Any) -> Reasons:
-    fine = isinstance(value, list) and all(
-        isinstance(rule, dict) and _is_date(rule.get("date")) and _has_hours(rule) for rule in value
-    )
+    fine = isinstance(value, list) and all(isinstance(rule, dict) and _is_date(rule.get("date")) and _has_hours(rule) for rule in value)
     return {} if fine else {"isArray": f"{name} must be an array of {{date YYYY-MM-DD, startTime HH:MM, endTime HH:MM}}"}
 
 

@@ -91,9 +91,7 @@ def _event_type(query: Json) -> EventType:
         rows = state().owned_event_types(owner.id)
         found = next((row for row in rows if row.data["slug"] == query.get("eventTypeSlug")), None)
     else:
-        raise CalError(
-            400, "eventTypeId, or eventTypeSlug and username, or eventTypeSlug and teamSlug, or usernames must be provided"
-        )
+        raise CalError(400, "eventTypeId, or eventTypeSlug and username, or eventTypeSlug and teamSlug, or usernames must be provided")
     if found is None:
         raise CalError(404, "Event Type not found")
     return found
@@ -131,11 +129,7 @@ def _reserve(uid: str) -> Json:
 def _check_reservable(event_type: EventType, span: Span, uid: str) -> None:
     if any(span.overlaps(one) for one in availability.taken(state(), event_type.owner_id)):
         raise CalError(422, BOOKED)
-    others = (
-        row
-        for row in state().reservations.values()
-        if row.event_type_id == event_type.id and row.uid != uid and row.until > now()
-    )
+    others = (row for row in state().reservations.values() if row.event_type_id == event_type.id and row.uid != uid and row.until > now())
     if any(span.overlaps(Span(row.start, row.end)) for row in others):
         raise CalError(422, RESERVED)
 

@@ -3,7 +3,7 @@
 Nothing here knows models or decides anything. Times are aware and in UTC.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
@@ -32,6 +32,12 @@ class Capabilities:
     """Longest time the provider may still be working on a request whose answer was lost."""
     slots_window: timedelta
     """Longest window of one availability call; longer ones are asked for in pieces."""
+
+
+class Headers(Protocol):
+    """Request headers, looked up without regard to case."""
+
+    def get(self, name: str, default: str, /) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,8 @@ class Provider(Protocol):
     label: ClassVar[str]
     capabilities: ClassVar[Capabilities]
     required_scopes: ClassVar[tuple[str, ...]]
-    settings: type[ProviderSettings]
+    settings: ClassVar[Any]
+    """The subclass of ProviderSettings that says what can be set."""
 
     # OAuth
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str: ...
@@ -192,17 +199,13 @@ class Provider(Protocol):
         `minutes` None: the event type's own length. `moving`: that booking does not block itself.
         """
 
-    def bookings(
-        self, auth: Auth, *, updated_since: datetime | None, starts_after: datetime | None
-    ) -> Iterator[RemoteBooking]: ...
+    def bookings(self, auth: Auth, *, updated_since: datetime | None, starts_after: datetime | None) -> Iterator[RemoteBooking]: ...
     def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None: ...
     def booking_page(self, external_id: str) -> str | None: ...
 
     # writing
     def create_event_type(self, auth: Auth, *, title: str, slug: str, minutes: int) -> RemoteEventType: ...
-    def reschedule(
-        self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None
-    ) -> RemoteBooking: ...
+    def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking: ...
     def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking: ...
 
     # webhooks
@@ -211,5 +214,5 @@ class Provider(Protocol):
 
     def unsubscribe(self, auth: Auth, external_id: str) -> None: ...
     def subscription_alive(self, auth: Auth, external_id: str, url: str) -> bool: ...
-    def genuine(self, secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> bool: ...
+    def genuine(self, secrets: Iterable[str], headers: Headers, body: bytes) -> bool: ...
     def read_delivery(self, payload: Any) -> Delivery: ...

@@ -220,7 +220,7 @@ class Transport:
         client = OAuth2Client(
             client_id,
             client_secret,
-            token_endpoint_auth_method="client_secret_post",
+            token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
             transport=_Shared(self._pool),
             trust_env=False,
         )
@@ -245,9 +245,7 @@ class Transport:
         if response.status_code == TOO_MANY:
             raise self._limited(request, response, request.dialect.limits(response.headers))
         if response.status_code >= SERVER_ERROR:
-            raise OutcomeUnknown(
-                request.dialect.slug, f"token endpoint answered {response.status_code}", status=response.status_code
-            )
+            raise OutcomeUnknown(request.dialect.slug, f"token endpoint answered {response.status_code}", status=response.status_code)
         body = _decode(response)
         if not isinstance(body, dict) or (not response.is_success and not isinstance(body.get("error"), str)):
             raise BadAnswer(request.dialect.slug, "token endpoint answered something unreadable", status=response.status_code)
@@ -370,7 +368,7 @@ def _classified(slug: str) -> Iterator[None]:
         raise OutcomeUnknown(slug, f"no whole answer ({type(error).__name__})") from error
 
 
-class _Health(pybreaker.CircuitBreakerListener):  # type: ignore[misc]
+class _Health(pybreaker.CircuitBreakerListener):
     """Tells the world when a provider goes away and comes back."""
 
     def __init__(self, slug: str, tell: Callable[[str, bool], None]) -> None:
@@ -427,9 +425,7 @@ class _DeadlineStream(httpcore.NetworkStream):
     def close(self) -> None:
         self._stream.close()
 
-    def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> httpcore.NetworkStream:
         return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout, httpcore.ConnectTimeout)))
 
     def get_extra_info(self, info: str) -> Any:

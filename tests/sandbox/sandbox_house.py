@@ -110,9 +110,7 @@ class House:
     def starts(self, **query: Any) -> list[str]:
         return [slot["start"][11:16] for slots in self.slots(**query).values() for slot in slots]
 
-    def subscribe(
-        self, url: str, triggers: list[str], who: str = "coach", path: str = "/webhooks", **more: Any
-    ) -> dict[str, Any]:
+    def subscribe(self, url: str, triggers: list[str], who: str = "coach", path: str = "/webhooks", **more: Any) -> dict[str, Any]:
         body = {"active": True, "subscriberUrl": url, "triggers": triggers} | more
         answer = self.api("POST", path, who=who, json=body)
         assert answer.status_code == 201, answer.text

@@ -12,9 +12,7 @@ def message(answer):
 
 
 def test_an_outsider_books_and_anybody_with_the_uid_reads(house):
-    answer = house.book(
-        "2026-12-02T09:00:00Z", metadata={"k": "v"}, guests=["g@demo.test"], bookingFieldsResponses={"notes": "hi"}
-    )
+    answer = house.book("2026-12-02T09:00:00Z", metadata={"k": "v"}, guests=["g@demo.test"], bookingFieldsResponses={"notes": "hi"})
     assert answer.status_code == 201
     booking = answer.json()["data"]
     assert len(booking["uid"]) == 22
@@ -137,10 +135,7 @@ def test_required_questions(house):
     house.api("PATCH", f"/event-types/{house.ids['session']}", version="2024-06-14", who="coach", json={"bookingFields": fields})
     answer = house.book("2026-12-02T09:00:00Z")
     assert answer.json()["error"] == {"code": "BAD_REQUEST", "message": "responses - {goal}error_required_field, "}
-    assert (
-        house.booked("2026-12-02T09:00:00Z", bookingFieldsResponses={"goal": "sleep"})["bookingFieldsResponses"]["goal"]
-        == "sleep"
-    )
+    assert house.booked("2026-12-02T09:00:00Z", bookingFieldsResponses={"goal": "sleep"})["bookingFieldsResponses"]["goal"] == "sleep"
 
 
 def test_the_owner_does_not_skip_confirmation_on_create(house):
@@ -149,9 +144,7 @@ def test_the_owner_does_not_skip_confirmation_on_create(house):
 
 def test_confirmation_only_when_it_is_near(house):
     policy = {"type": "time", "blockUnconfirmedBookingsInBooker": False, "noticeThreshold": {"unit": "hours", "count": 24}}
-    house.api(
-        "PATCH", f"/event-types/{house.ids['session']}", version="2024-06-14", who="coach", json={"confirmationPolicy": policy}
-    )
+    house.api("PATCH", f"/event-types/{house.ids['session']}", version="2024-06-14", who="coach", json={"confirmationPolicy": policy})
     assert house.booked("2026-12-01T15:00:00Z")["status"] == "pending"
     assert house.booked("2026-12-02T15:00:00Z")["status"] == "accepted"
 

@@ -186,9 +186,7 @@ def _schedule(house: Any) -> Any:
 
 
 def _busy(house: Any) -> Any:
-    house.control(
-        "POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T11:00:00Z", "end": "2026-12-02T12:00:00Z"}
-    )
+    house.control("POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T11:00:00Z", "end": "2026-12-02T12:00:00Z"})
     query = {"dateFrom": "2026-12-02", "dateTo": "2026-12-02", "timeZone": "Europe/Berlin"}
     return house.api("GET", "/calendars/busy-times", who="coach", params=query).json()
 
@@ -269,9 +267,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "api.booking.create.201.json": lambda house: house.book("2026-12-02T09:00:00Z", metadata={"case": "A-19"}).json(),
     "api.booking.create.400-past.json": lambda house: house.book("2026-11-30T09:00:00Z").json(),
     "api.booking.create.400-unavailable.json": lambda house: house.book("2026-12-02T03:00:00Z").json(),
-    "api.booking.create.pending.201.json": lambda house: house.book(
-        "2026-12-02T09:00:00Z", "dive", metadata={"case": "A-19"}
-    ).json(),
+    "api.booking.create.pending.201.json": lambda house: house.book("2026-12-02T09:00:00Z", "dive", metadata={"case": "A-19"}).json(),
     "api.booking.decline.200.json": _declined,
     "api.booking.get.404.json": lambda house: house.api("GET", "/bookings/unknown", version=V).json(),
     "api.booking.mark-absent.200.json": _absent,
@@ -306,9 +302,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "api.event-types.default-managed.200.json": _managed_types,
     "api.managed-user.create.201.json": _managed,
     "api.managed-user.create.409.json": _managed_twice,
-    "api.managed-user.get.404.json": lambda house: house.api(
-        "GET", "/oauth-clients/plat/users/99", headers=_platform(house)
-    ).json(),
+    "api.managed-user.get.404.json": lambda house: house.api("GET", "/oauth-clients/plat/users/99", headers=_platform(house)).json(),
     "api.managed-user.list.200.json": _managed_list,
     "api.me.200.json": _managed_me,
     "api.oauth2.client.200.json": _get("/auth/oauth2/clients/client"),

@@ -94,9 +94,7 @@ def test_matching_skipping_and_counting(house):
 
 
 def test_until_removed(house):
-    made = house.control(
-        "POST", "/faults", {"match": {"path": "/calcom/*"}, "effect": {"kind": "status", "status": 500}, "times": None}
-    )
+    made = house.control("POST", "/faults", {"match": {"path": "/calcom/*"}, "effect": {"kind": "status", "status": 500}, "times": None})
     assert {house.http.get("/calcom/v2/allowlists").status_code for _ in range(3)} == {500}
     house.control("DELETE", f"/faults/{made['id']}")
     assert house.http.get("/calcom/v2/allowlists").status_code == 200

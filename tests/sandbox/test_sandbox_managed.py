@@ -9,9 +9,7 @@ SECRET = {"x-cal-secret-key": "top"}
 
 @pytest.fixture
 def plat(house):
-    house.control(
-        "POST", "/calcom/platform-clients", {"clientId": "plat", "clientSecret": "top", "redirectUris": ["http://app.example"]}
-    )
+    house.control("POST", "/calcom/platform-clients", {"clientId": "plat", "clientSecret": "top", "redirectUris": ["http://app.example"]})
     return house
 
 
@@ -64,9 +62,7 @@ def test_changing_the_time_zone_does_not_move_the_schedule(plat):
     path = f"/oauth-clients/plat/users/{data['user']['id']}"
     assert plat.api("PATCH", path, headers=SECRET, json={"timeZone": "Asia/Tokyo"}).json()["data"]["timeZone"] == "Asia/Tokyo"
     headers = {"Authorization": f"Bearer {data['accessToken']}"}
-    assert (
-        plat.api("GET", "/schedules/default", version="2024-06-11", headers=headers).json()["data"]["timeZone"] == "Europe/Lisbon"
-    )
+    assert plat.api("GET", "/schedules/default", version="2024-06-11", headers=headers).json()["data"]["timeZone"] == "Europe/Lisbon"
     assert plat.api("DELETE", path, headers=SECRET).json()["data"]["id"] == data["user"]["id"]
     assert me(plat, data["accessToken"]).status_code == 401
     assert plat.api("GET", path, headers=SECRET).status_code == 404
@@ -116,9 +112,9 @@ def test_client_webhooks(plat, inbox):
     assert made["oAuthClientId"] == "plat"
     token = create(plat).json()["data"]["accessToken"]
     kind = {"title": "T", "slug": "t", "lengthInMinutes": 30}
-    event_type = plat.api(
-        "POST", "/event-types", version="2024-06-14", headers={"Authorization": f"Bearer {token}"}, json=kind
-    ).json()["data"]
+    event_type = plat.api("POST", "/event-types", version="2024-06-14", headers={"Authorization": f"Bearer {token}"}, json=kind).json()[
+        "data"
+    ]
     plat.ids["t"] = event_type["id"]
     plat.booked("2026-12-02T09:00:00Z", "t")
     plat.booked("2026-12-02T09:00:00Z")  # not a managed host

@@ -20,11 +20,7 @@ def _loose(schema: Any) -> Any:
         return [_loose(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {
-        ("anyOf" if name == "oneOf" else name): _loose(value)
-        for name, value in schema.items()
-        if name not in {"example", "format"}
-    }
+    made = {("anyOf" if name == "oneOf" else name): _loose(value) for name, value in schema.items() if name not in {"example", "format"}}
     if made.get("type") == "object" and "properties" not in made and "additionalProperties" not in made:
         made.pop("type")
     if made.pop("nullable", False):
@@ -102,9 +98,7 @@ def _walk(house: Any) -> list[Any]:
     house.api("GET", path, who="coach")
     house.api("GET", f"{path}/{hook['id']}", who="coach")
     house.api("DELETE", path, who="coach")
-    house.api(
-        "GET", "/calendars/busy-times", who="coach", params={"dateFrom": "2026-12-01", "dateTo": "2026-12-05", "timeZone": "UTC"}
-    )
+    house.api("GET", "/calendars/busy-times", who="coach", params={"dateFrom": "2026-12-01", "dateTo": "2026-12-05", "timeZone": "UTC"})
     house.api("GET", "/calendars", who="coach")
     house.api("GET", "/auth/oauth2/clients/client", who="coach")
     house.api("GET", "/allowlists")
@@ -135,9 +129,7 @@ def every_answer_matches_the_document(house):
             continue
         checked.add(name)
         validator = jsonschema.Draft202012Validator(schemas | _loose(schema))
-        problems += [
-            f"{name}: {list(error.absolute_path)} {error.message[:200]}" for error in validator.iter_errors(answer.json())
-        ]
+        problems += [f"{name}: {list(error.absolute_path)} {error.message[:200]}" for error in validator.iter_errors(answer.json())]
     assert problems == []
     assert len(checked) >= 45
 

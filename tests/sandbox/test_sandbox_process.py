@@ -71,9 +71,7 @@ def test_everything_survives_a_restart(tmp_path, house):
         version="2024-09-04",
         json={"eventTypeId": house.ids["session"], "slotStart": "2026-12-03T09:00:00Z"},
     )
-    house.control(
-        "POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T11:00:00Z", "end": "2026-12-02T12:00:00Z"}
-    )
+    house.control("POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T11:00:00Z", "end": "2026-12-02T12:00:00Z"})
     house.control("PUT", "/calcom/switches", {"staleSlots": True})
     world = house.sandbox.world
     world.path = tmp_path / "world.json"

@@ -59,9 +59,7 @@ def test_platform_client_credentials_are_nobodys_organiser(house):
     house.control("POST", "/calcom/platform-clients", {"clientId": "plat", "clientSecret": "top"})
     uid = house.booked("2026-12-02T09:00:00Z", "dive")["uid"]
     headers = {"x-cal-client-id": "plat", "x-cal-secret-key": "top"}
-    answer = house.api(
-        "POST", f"/bookings/{uid}/reschedule", version="2026-02-25", headers=headers, json={"start": "2026-12-02T11:00:00Z"}
-    )
+    answer = house.api("POST", f"/bookings/{uid}/reschedule", version="2026-02-25", headers=headers, json={"start": "2026-12-02T11:00:00Z"})
     assert answer.json()["data"]["status"] == "pending"
 
 
@@ -129,11 +127,7 @@ def test_truly_concurrent_bookings_of_one_slot_are_a_bare_409_and_later_ones_a_4
     held = hold(house, "/calcom/v2/bookings")
     answers = race(house, held, [lambda: house.book("2026-12-02T09:00:00Z")] * 4)
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
-    assert all(
-        answer.json() == {"statusCode": 409, "message": "booking_conflict_error"}
-        for answer in answers
-        if answer.status_code == 409
-    )
+    assert all(answer.json() == {"statusCode": 409, "message": "booking_conflict_error"} for answer in answers if answer.status_code == 409)
     assert house.book("2026-12-02T09:00:00Z").status_code == 400
 
 

@@ -31,9 +31,7 @@ def test_event_types_live_and_die(house):
     data = made.json()["data"]
     assert (data["minimumBookingNotice"], data["confirmationPolicy"], data["slotInterval"]) == (120, {"disabled": True}, None)
     assert "unknown" not in data
-    changed = house.api("PATCH", f"/event-types/{data['id']}", version=V, who="coach", json={"lengthInMinutes": 20}).json()[
-        "data"
-    ]
+    changed = house.api("PATCH", f"/event-types/{data['id']}", version=V, who="coach", json={"lengthInMinutes": 20}).json()["data"]
     assert (changed["lengthInMinutes"], changed["title"]) == (20, "New")
     gone = house.api("DELETE", f"/event-types/{data['id']}", version=V, who="coach").json()["data"]
     assert gone == {"id": data["id"], "lengthInMinutes": 20, "slug": "new", "title": "New"}
@@ -109,9 +107,7 @@ def test_bad_hours_are_refused(house, availability):
 def test_busy_times_are_accepted_bookings_and_blocks(house):
     house.booked("2026-12-02T09:00:00Z")
     house.booked("2026-12-02T12:00:00Z", "dive")  # pending
-    house.control(
-        "POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T14:00:00Z", "end": "2026-12-02T15:00:00Z"}
-    )
+    house.control("POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T14:00:00Z", "end": "2026-12-02T15:00:00Z"})
     query = {"dateFrom": "2026-12-02", "dateTo": "2026-12-02", "loggedInUsersTz": "Europe/Berlin"}
     found = house.api("GET", "/calendars/busy-times", who="coach", params=query).json()["data"]
     assert found == [

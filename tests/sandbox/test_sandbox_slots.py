@@ -72,9 +72,7 @@ def test_interval_and_buffers(house):
 def test_accepted_and_pending_bookings_busy_blocks_and_reservations_hide_slots(house):
     house.booked("2026-12-02T09:00:00Z")
     house.booked("2026-12-02T10:00:00Z", "dive")
-    house.control(
-        "POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T11:10:00Z", "end": "2026-12-02T11:20:00Z"}
-    )
+    house.control("POST", "/calcom/busy", {"email": "coach@demo.test", "start": "2026-12-02T11:10:00Z", "end": "2026-12-02T11:20:00Z"})
     body = {"eventTypeId": house.ids["session"], "slotStart": "2026-12-02T12:00:00Z"}
     assert house.api("POST", "/slots/reservations", version=V, json=body).status_code == 201
     taken = {"09:00", "10:00", "10:30", "11:00", "12:00"}
@@ -126,9 +124,7 @@ def test_an_override_replaces_the_day(house):
         {"date": "2026-12-03", "startTime": "00:00", "endTime": "00:00"},
     ]
     house.api("PATCH", f"/schedules/{schedule}", version="2024-06-11", who="coach", json={"overrides": overrides})
-    assert house.slots(end="2026-12-03") == {
-        "2026-12-02": [{"start": "2026-12-02T19:00:00.000Z"}, {"start": "2026-12-02T19:30:00.000Z"}]
-    }
+    assert house.slots(end="2026-12-03") == {"2026-12-02": [{"start": "2026-12-02T19:00:00.000Z"}, {"start": "2026-12-02T19:30:00.000Z"}]}
 
 
 def test_a_host_without_a_schedule_is_never_free(house):

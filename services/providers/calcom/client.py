@@ -74,9 +74,7 @@ class CalcomClient:
 
     def token(self, operation: str, *, client_id: str, client_secret: str, **grant: str) -> dict[str, Any]:
         url = f"{self._api}/auth/oauth2/token"
-        return self._transport.token_request(
-            self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant
-        )
+        return self._transport.token_request(self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant)
 
     def force_refresh(self, client_id: str, client_secret: str, user_id: str) -> Any:
         url = f"{self._api}/oauth-clients/{quote(client_id, safe='')}/users/{quote(user_id, safe='')}/force-refresh"
@@ -143,9 +141,7 @@ class CalcomClient:
         return payloads.data(self._call("create_webhook", "POST", "/webhooks", auth=auth, json=body))
 
     def update_webhook(self, auth: Auth, webhook_id: str, body: dict[str, Any]) -> Any:
-        return payloads.data(
-            self._call("update_webhook", "PATCH", f"/webhooks/{quote(webhook_id, safe='')}", auth=auth, json=body)
-        )
+        return payloads.data(self._call("update_webhook", "PATCH", f"/webhooks/{quote(webhook_id, safe='')}", auth=auth, json=body))
 
     def delete_webhook(self, auth: Auth, webhook_id: str) -> None:
         self._call("delete_webhook", "DELETE", f"/webhooks/{quote(webhook_id, safe='')}", auth=auth)

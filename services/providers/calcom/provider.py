@@ -1,6 +1,6 @@
 """Cal.com as a `Provider` (services/providers/base.py). Facts and gotchas: docs/providers/calcom.md."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from services.providers.base import (
     Capabilities,
     Delivery,
     Grant,
+    Headers,
     ProviderSettings,
     RemoteAccount,
     RemoteBooking,
@@ -69,9 +70,7 @@ class CalcomProvider:
         )
 
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
-        answer = self._client.token(
-            "exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials
-        )
+        answer = self._client.token("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials)
         return oauth.grant(answer)
 
     def refresh(self, refresh_token: str) -> Grant:
@@ -121,9 +120,7 @@ class CalcomProvider:
         raw = self._client.create_event_type(auth, {"title": title, "slug": slug, "lengthInMinutes": minutes})
         return payloads.event_type(raw, self._app)
 
-    def reschedule(
-        self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None
-    ) -> RemoteBooking:
+    def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking:
         """Answers the new booking. `end` must not be sent: an extra field is a 400, and no move resizes."""
         body = {"start": _utc(start)}
         if by_email:
@@ -163,7 +160,7 @@ class CalcomProvider:
         found = [raw for raw in self._client.webhooks(auth) if str(raw.get("id")) == external_id]
         return any(raw.get("active") and raw.get("subscriberUrl") == url for raw in found)
 
-    def genuine(self, secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> bool:
+    def genuine(self, secrets: Iterable[str], headers: Headers, body: bytes) -> bool:
         return webhooks.genuine(secrets, headers, body)
 
     def read_delivery(self, payload: Any) -> Delivery:

@@ -6,10 +6,10 @@ was pending then. Meetings' start and end, recordings and no-shows are read back
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from services.providers.base import Delivery
+from services.providers.base import Delivery, Headers
 
 # BOOKING_CONFIRMED does not exist: a confirmation arrives as BOOKING_CREATED.
 TRIGGERS = (
@@ -26,7 +26,7 @@ NO_SECRET = "no-secret-provided"  # noqa: S105 - what Cal.com sends when there i
 LONGEST_UID = 200
 
 
-def genuine(secrets: Iterable[str], headers: Mapping[str, str], body: bytes) -> bool:
+def genuine(secrets: Iterable[str], headers: Headers, body: bytes) -> bool:
     """Lower-case hex HMAC-SHA256 over the raw bytes, without a prefix; several secrets while one is replaced."""
     given = headers.get(SIGNATURE, "")
     if not given or given == NO_SECRET:

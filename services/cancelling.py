@@ -1,0 +1,64 @@
+"""Cancelling a booking: through an operation, once, and both parties told."""
+
+from typing import Any
+
+from models import Booking
+from services import bookings, operations, tokens
+from services.change_outcomes import Changed, attempt, recorded_outcome
+from services.change_rules import SENTENCES, OnProviderPage, caller, move_blockers, party
+from services.errors import BookingNotCancellable, InvalidInput
+from services.identity import Viewer
+from services.operations import Intent, Plan
+from services.providers.base import AccountAuth
+from services.rescheduling import LONGEST_REASON
+from services.runtime import Runtime
+
+
+def cancel(
+    rt: Runtime, viewer: Viewer, booking_id: str, *, reason: str | None, expected_version: int | None, key: str
+) -> Changed | OnProviderPage:
+    """Cancel a booking; what is cancelled already answers the same. Raises the problems of CancelBookingResult, InProgress."""
+    intent = Intent("cancelBooking", key, {"bookingId": booking_id, "reason": reason, "expectedVersion": expected_version})
+    if (earlier := operations.replay(viewer, intent)) is not None:
+        return recorded_outcome(earlier)
+    if reason is not None and len(reason) > LONGEST_REASON:
+        raise InvalidInput.of("reason", f"The reason may have at most {LONGEST_REASON} characters.")
+    booking = bookings.visible(viewer, booking_id)
+    role = party(viewer, booking, "cancel")
+    if booking.status == "CANCELLED":
+        return Changed(booking.id)
+    if booking.is_group and role == "MENTEE":
+        page = rt.providers[booking.provider].booking_page(booking.external_id)
+        if page:
+            return OnProviderPage(page, "Leave this group event on the provider's page; cancelling here would end it for everybody.")
+    operation, new = operations.begin(
+        rt,
+        viewer,
+        intent,
+        booking.id,
+        Plan("CANCELLED", reason=reason),
+        expected_version=expected_version,
+        check=lambda row, _: _check_cancel(rt, role, row),
+    )
+    if not new:
+        return recorded_outcome(operation)
+    try:
+        auth, _ = caller(viewer, booking, role)
+        if isinstance(auth, AccountAuth):
+            tokens.ensure_valid(rt, auth.account_id)
+    except BaseException:
+        operations.refuse(operation, rt.clock.now())
+        raise
+    provider = rt.providers[booking.provider]
+    return attempt(rt, booking, operation, lambda: provider.cancel(auth, operation.from_external_id, reason=reason))
+
+
+def _check_cancel(rt: Runtime, role: str, booking: Booking) -> list[Any]:
+    host = bookings.host_account(booking)
+    busy = bool(bookings.busy_with_operations([booking.id]))
+    blockers = [b for b in move_blockers(booking, role, host, rt.clock.now(), busy=busy) if b != "GROUP_EVENT"]
+    if blockers:
+        raise BookingNotCancellable(SENTENCES[blockers[0]], *blockers)
+    if host is not None and host.problem_code in tokens.NEEDS_PERSON:
+        raise tokens.unusable(rt, host)
+    return []
