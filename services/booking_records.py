@@ -9,7 +9,7 @@ Every writer of bookings takes its locks in this order: persons by id, then the 
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -29,10 +29,13 @@ from models import (
     User,
 )
 from models.base import for_update, new_id, transactional
-from services import notifications, people
+from services import claims, notifications, people
+from services.logging import get_logger
 from services.providers.base import Auth, RemoteBooking, RemotePerson
 from services.runtime import Runtime
 from services.vault import place
+
+log = get_logger("bookings")
 
 LONGEST_CHAIN = 50
 
@@ -63,7 +66,15 @@ class Change:
 
     @property
     def logical_key(self) -> str:
-        return hashlib.sha256(f"{self.kind}:{self.facts}".encode()).hexdigest()
+        return _logical_key(self.kind, self.facts)
+
+
+def _logical_key(kind: str, facts: str) -> str:
+    return hashlib.sha256(f"{kind}:{facts}".encode()).hexdigest()
+
+
+def _move_key(before_id: str, after_id: str) -> str:
+    return _logical_key("MOVED", f"{before_id}>{after_id}")
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------------
@@ -86,8 +97,11 @@ def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict
     chain = [here]
     while (previous_id := chain[0].previous_id) and len(chain) < LONGEST_CHAIN and not _recorded(slug, chain[0].external_id):
         previous = get(previous_id)
-        # of two successors of one booking only the one it names is its continuation
-        if previous is None or previous.next_id != chain[0].external_id:
+        if previous is None:
+            break
+        if previous.next_id != chain[0].external_id:
+            # two reschedules at once fork a booking: only the one it names continues it, the other is one of its own
+            chain[0] = replace(chain[0], previous_id=None)
             break
         chain.insert(0, previous)
     while (next_id := chain[-1].next_id) and len(chain) < LONGEST_CHAIN:
@@ -252,6 +266,9 @@ def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]
     tail = chain[-1]
     ids = {remote.external_id for remote in chain}
     successor = booking.external_id in ids or booking.external_id == chain[0].previous_id
+    if not successor and _left_for_another(booking, chain):
+        _let_go(rt, booking)
+        successor = True
     if not successor or (booking.external_id == tail.external_id and tail.updated_at < booking.remote_updated_at):
         _remember_ids(booking.id, slug, chain)
         return False
@@ -261,6 +278,22 @@ def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]
     Booking.update(external_id=tail.external_id, **values).where(Booking.id == booking.id).execute()
     _remember_ids(booking.id, slug, chain)
     return changed
+
+
+def _left_for_another(booking: Booking, chain: list[RemoteBooking]) -> bool:
+    """True when we followed one branch of a fork and the provider names the other as the continuation."""
+    keys = [_move_key(before.external_id, booking.external_id) for before, _ in pairwise(chain)]
+    return bool(BookingChange.select().where(BookingChange.logical_key.in_(keys)).exists())
+
+
+def _let_go(rt: Runtime, booking: Booking) -> None:
+    """The branch we followed becomes a booking of its own at the next reading of the list, which is due now."""
+    BookingExternalId.delete().where(
+        (BookingExternalId.provider == booking.provider) & (BookingExternalId.external_id == booking.external_id)
+    ).execute()
+    log.warning("a booking was forked at the provider", booking=booking.id, provider=booking.provider)
+    if booking.linked_account_id:
+        claims.schedule("reconcile", booking.linked_account_id, rt.clock.now())
 
 
 def _fields(rt: Runtime, booking_id: str, slug: str, remote: RemoteBooking) -> dict[str, Any]:

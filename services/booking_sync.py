@@ -72,7 +72,7 @@ def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | N
     for tail in tails:
         if rt.stopping.is_set():
             break
-        if known.get(tail.external_id) == (tail.external_id, tail.updated_at):
+        if known.get(tail.external_id) == (tail.external_id, tail.updated_at, tail.status, tail.start):
             continue
         result = _apply(rt, account, slug, tail.external_id, listed)
         added += result.added
@@ -82,16 +82,18 @@ def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | N
     return SyncResult(len(tails), added, changed)
 
 
-def _known(slug: str, ids: list[str]) -> dict[str, tuple[str, datetime]]:
-    """By any of its ids: the booking's present id and the provider's time of its last change."""
-    found: dict[str, tuple[str, datetime]] = {}
+def _known(slug: str, ids: list[str]) -> dict[str, tuple[str, datetime, str, datetime]]:
+    """By any of its ids: the booking's present id, the provider's time of its last change, its status and start."""
+    found: dict[str, tuple[str, datetime, str, datetime]] = {}
     for first in range(0, len(ids), 500):
         rows = (
             BookingExternalId.select(BookingExternalId.external_id, Booking)
             .join(Booking)
             .where((BookingExternalId.provider == slug) & BookingExternalId.external_id.in_(ids[first : first + 500]))
         )
-        found |= {row.external_id: (row.booking.external_id, row.booking.remote_updated_at) for row in rows}
+        for row in rows:
+            b = row.booking
+            found[row.external_id] = (b.external_id, b.remote_updated_at, b.status, b.start)
     return found
 
 
