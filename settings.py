@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     development: bool = Field(default=False, description="Set by `scripts/server` alone: Convene is its own identity issuer.")
     database_url: str = Field(
         default="sqlite:///var/convene.db",
+        repr=False,
         validation_alias=AliasChoices("CONVENE_DATABASE_URL", "DATABASE_URL"),
         description="`sqlite:///path` or `postgresql://user:password@host/name`. `DATABASE_URL` is understood too.",
     )
@@ -52,7 +53,7 @@ class Settings(BaseSettings):
     threads: int = Field(default=16, ge=2, description="Threads per process. Two at least: Cal.com calls us while we call it.")
     public_url: str = Field(default="", description="Where browsers and providers reach Convene, without a path.")
     sealing_keys: List = Field(
-        default=(), description="`id:key` pairs, comma-separated; key is 32 bytes in base64. The first seals, all of them open."
+        default=(), repr=False, description="`id:key` pairs, comma-separated; key is 32 bytes in base64. The first seals, all of them open."
     )
     identity_issuer: str = Field(default="", description="The `iss` of the application's identity provider.")
     identity_jwks_url: str = Field(default="", description="Its key set; default: found through the issuer's OpenID configuration.")
@@ -67,7 +68,7 @@ class Settings(BaseSettings):
     allowed_origins: List = Field(default=(), description="Exact origins of the single-page frontends (CORS).")
     return_addresses: List = Field(default=(), description="Exact addresses that `connectProvider(returnTo:)` may name.")
     graphiql: bool = Field(default=False, description="Serve GraphiQL at GET /graphql. Always on in development.")
-    metrics_token: str = Field(default="", description="Bearer secret for GET /metrics from beyond loopback.")
+    metrics_token: str = Field(default="", repr=False, description="Bearer secret for GET /metrics from beyond loopback.")
     default_event_type_minutes: Minutes = Field(default=(15, 30, 60), description="Lengths of the default event types, in minutes.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     clock_offset_seconds: float = Field(default=0, description="For tests of whole processes only: shifts every clock of this one.")
@@ -154,7 +155,7 @@ def _read(cls: type[Any], prefix: str, problems: list[str]) -> Any:
         for detail in error.errors():
             raw = str(detail["loc"][0]) if detail["loc"] else "?"
             name = raw if raw.isupper() else f"{prefix}{raw.upper()}"
-            reason = "is missing" if detail["type"] == "missing" else detail["msg"].removeprefix("Value error, ")
+            reason = "is missing" if detail["type"] in {"missing", "string_too_short"} else detail["msg"].removeprefix("Value error, ")
             problems.append(f"{name} {reason[0].lower()}{reason[1:]}. {_say(cls, raw)}".rstrip())
         return None
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from schema.context import Info
+from schema.context import Given, Info, given
 from schema.people import Host
 from schema.problems import ConnectionUnusable, InvalidInput, NotFound, ProviderFailure, answered
 from schema.scalars import ParticipantRole, Provider, TimeZone
@@ -64,8 +64,10 @@ class AvailabilityTarget:
 class AvailabilityInput:
     target: AvailabilityTarget = strawberry.field(description="Of what.")
     window: TimeWindowInput = strawberry.field(description="When.")
-    duration_minutes: int | None = strawberry.field(default=None, description="One of the event type's lengths; default: its own.")
-    time_zone: TimeZone | None = strawberry.field(default=None, description="For `days`; default: the viewer's.")
+    duration_minutes: int | None = strawberry.field(
+        default=strawberry.UNSET, description="One of the event type's lengths; default: its own."
+    )
+    time_zone: TimeZone | None = strawberry.field(default=strawberry.UNSET, description="For `days`; default: the viewer's.")
     max_age_seconds: int | None = strawberry.field(default=DEFAULT_MAX_AGE, description="0: ask the providers now.")
 
 
@@ -138,7 +140,7 @@ AvailabilityResult = Annotated[
 
 
 @answered
-def find(info: Info, input: AvailabilityInput) -> AvailabilityResult:  # noqa: A002 - the contract's name
+def find(info: Info, input: Given[AvailabilityInput]) -> AvailabilityResult:  # noqa: A002 - the contract's name
     age = DEFAULT_MAX_AGE if input.max_age_seconds is None else input.max_age_seconds
     answer = availability.find(
         info.context.rt,
@@ -147,8 +149,8 @@ def find(info: Info, input: AvailabilityInput) -> AvailabilityResult:  # noqa: A
         event_type_id=str(input.target.event_type_id) if input.target.event_type_id else None,
         start=input.window.start,
         end=input.window.end,
-        minutes=input.duration_minutes,
-        zone_name=input.time_zone,
+        minutes=given(input.duration_minutes),
+        zone_name=given(input.time_zone),
         max_age=timedelta(seconds=age),
     )
     return Availability(answer=answer)

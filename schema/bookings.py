@@ -16,7 +16,7 @@ from models import LinkedAccount as AccountRow
 from models import Operation as OperationRow
 from models import Participant as ParticipantRow
 from schema.connections import Edge, Key, cut, page, size
-from schema.context import Context, Info
+from schema.context import Context, Info, given
 from schema.event_types import EventType, shown
 from schema.scalars import BookingOrder, BookingStatus, ParticipantRole, Provider, TimeZone
 from services import bookings, change_rules, operations
@@ -191,7 +191,7 @@ class Booking:
         self,
         info: Info,
         first: Annotated[int | None, strawberry.argument(description="How many, 1 to 100.")] = HISTORY,
-        after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = None,
+        after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = strawberry.UNSET,
     ) -> BookingChangeConnection:
         return _history(info, self.row, self.batch, first, after)
 
@@ -268,7 +268,7 @@ HISTORY_KEY = Key("history", ChangeRow.at, ChangeRow.id, lambda row: row.at, des
 
 
 def _history(info: Info, row: Row, batch: Batch, first: int | None, after: str | None) -> BookingChangeConnection:
-    if after is not None:
+    if given(after) is not None:
         found = page(ChangeRow.select().where(ChangeRow.booking == row.id), HISTORY_KEY, first, after, default=HISTORY)
     else:
         limit = size(first, HISTORY)
@@ -309,19 +309,19 @@ class BookingConnection:
 
 @strawberry.input(description="Which bookings. All that is given must fit.")
 class BookingFilter:
-    status: list[BookingStatus] | None = strawberry.field(default=None, description="Any of these.")
-    provider: Provider | None = strawberry.field(default=None, description="Kept at this provider.")
-    role: ParticipantRole | None = strawberry.field(default=None, description="In which the viewer is this.")
-    starts_after: datetime | None = strawberry.field(default=None, description="That start then or later.")
-    starts_before: datetime | None = strawberry.field(default=None, description="That start before then.")
-    text: str | None = strawberry.field(default=None, description="In title, participant names or e-mails.")
+    status: list[BookingStatus] | None = strawberry.field(default=strawberry.UNSET, description="Any of these.")
+    provider: Provider | None = strawberry.field(default=strawberry.UNSET, description="Kept at this provider.")
+    role: ParticipantRole | None = strawberry.field(default=strawberry.UNSET, description="In which the viewer is this.")
+    starts_after: datetime | None = strawberry.field(default=strawberry.UNSET, description="That start then or later.")
+    starts_before: datetime | None = strawberry.field(default=strawberry.UNSET, description="That start before then.")
+    text: str | None = strawberry.field(default=strawberry.UNSET, description="In title, participant names or e-mails.")
 
 
 def listed(
     info: Info,
     first: Annotated[int | None, strawberry.argument(description="How many, 1 to 100.")] = 25,
-    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = None,
-    filter: Annotated[BookingFilter | None, strawberry.argument(description="Which ones.")] = None,  # noqa: A002
+    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = strawberry.UNSET,
+    filter: Annotated[BookingFilter | None, strawberry.argument(description="Which ones.")] = strawberry.UNSET,  # noqa: A002
     order: Annotated[BookingOrder | None, strawberry.argument(description="In which order.")] = BookingOrder.START_ASC,
 ) -> BookingConnection | None:
     wanted = filter or BookingFilter()
@@ -332,9 +332,9 @@ def listed(
             status=tuple(s.value for s in wanted.status or ()),
             provider=wanted.provider.value if wanted.provider else None,
             role=wanted.role.value if wanted.role else None,
-            starts_after=wanted.starts_after,
-            starts_before=wanted.starts_before,
-            text=wanted.text,
+            starts_after=given(wanted.starts_after),
+            starts_before=given(wanted.starts_before),
+            text=given(wanted.text),
         ),
     )
     descending = order is BookingOrder.START_DESC

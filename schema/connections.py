@@ -12,6 +12,7 @@ import strawberry
 from strawberry.relay import PageInfo
 
 from models.base import from_ms, to_ms
+from schema.context import given
 from services.errors import BadUserInput
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ def size(first: int | None, default: int = DEFAULT) -> int:
 def page(query: Any, key: Key, first: int | None, after: str | None, *, default: int = DEFAULT) -> Page[Any]:
     """The rows behind `after`. Raises BadUserInput for a cursor of another list or none at all."""
     limit = size(first, default)
+    after = given(after)
     if after is not None:
         at, row_id = _decode(key, after)
         beyond = key.column < at if key.descending else key.column > at

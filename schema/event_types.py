@@ -8,7 +8,7 @@ from strawberry.relay import PageInfo
 from models import EventType as Row
 from models import Person
 from schema.connections import Edge, Key, page
-from schema.context import Info
+from schema.context import Given, Info, given
 from schema.people import Host
 from schema.problems import ConnectionUnusable, NotConnected, ProviderFailure, answered
 from schema.scalars import Provider
@@ -68,15 +68,15 @@ class EventTypeConnection:
 
 def listed(
     info: Info,
-    host_id: Annotated[strawberry.ID | None, strawberry.argument(description="A person's id. Default: the viewer.")] = None,
-    provider: Annotated[Provider | None, strawberry.argument(description="Only of this provider.")] = None,
+    host_id: Annotated[strawberry.ID | None, strawberry.argument(description="A person's id. Default: the viewer.")] = strawberry.UNSET,
+    provider: Annotated[Provider | None, strawberry.argument(description="Only of this provider.")] = strawberry.UNSET,
     first: Annotated[int | None, strawberry.argument(description="How many, 1 to 100.")] = 25,
-    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = None,
+    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = strawberry.UNSET,
 ) -> EventTypeConnection | None:
     viewer = info.context.viewer
-    host = people.resolve(str(host_id)) if host_id else viewer.person_id
+    host = people.resolve(str(host_id)) if given(host_id) is not None else viewer.person_id
     query = Row.select().where(event_types.visible_to(viewer, host))
-    if provider is not None:
+    if provider:
         query = query.where(Row.provider == provider.value)
     found = page(query, KEY, first, after)
     edges = [Edge(node=node, cursor=cursor) for node, cursor in zip(shown(list(found.rows)), found.cursors, strict=True)]
@@ -102,7 +102,7 @@ CreateDefaultEventTypesResult = Annotated[
 
 
 @answered
-def create_defaults(info: Info, input: CreateDefaultEventTypesInput) -> CreateDefaultEventTypesResult:  # noqa: A002
+def create_defaults(info: Info, input: Given[CreateDefaultEventTypesInput]) -> CreateDefaultEventTypesResult:  # noqa: A002
     made = event_types.create_defaults(info.context.rt, info.context.viewer, input.provider.value)
     rows = {row.id: row for row in Row.select().where(Row.id.in_([*made.created, *made.existing]))}
     return DefaultEventTypes(

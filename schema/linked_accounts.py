@@ -7,7 +7,7 @@ import strawberry
 
 from models import Booking, WebhookSubscription
 from models import LinkedAccount as Row
-from schema.context import Info
+from schema.context import Given, Info, given
 from schema.problems import (
     AccountInUse,
     AuthorizationDenied,
@@ -126,7 +126,9 @@ class ConnectionStatus:
 class ConnectProviderInput:
     provider: Provider = strawberry.field(description="Which provider.")
     kind: LinkKind | None = strawberry.field(default=LinkKind.OAUTH, description="How to link it.")
-    return_to: str | None = strawberry.field(default=None, description="Exact address from the allow-list; default: Convene's own page.")
+    return_to: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Exact address from the allow-list; default: Convene's own page."
+    )
     switch_account: bool | None = strawberry.field(default=False, description="Replace the upstream account of an existing link.")
 
 
@@ -225,31 +227,31 @@ def my_linked_accounts(info: Info) -> list[LinkedAccount]:
 
 
 @answered
-def connect_provider(info: Info, input: ConnectProviderInput) -> ConnectProviderResult:  # noqa: A002 - the contract's name
+def connect_provider(info: Info, input: Given[ConnectProviderInput]) -> ConnectProviderResult:  # noqa: A002 - the contract's name
     begun = linked_accounts.begin(
         info.context.rt,
         info.context.viewer,
         input.provider.value,
-        return_to=input.return_to,
+        return_to=given(input.return_to),
         switch_account=bool(input.switch_account),
     )
     return AuthorizationRedirect(authorization_url=begun.url, state=begun.state, expires_at=begun.expires_at)
 
 
 @answered
-def complete_connection(info: Info, input: CompleteConnectionInput) -> CompleteConnectionResult:  # noqa: A002
+def complete_connection(info: Info, input: Given[CompleteConnectionInput]) -> CompleteConnectionResult:  # noqa: A002
     status = linked_accounts.complete(info.context.rt, info.context.viewer, input.state)
     return ProviderLinked(status=ConnectionStatus.of(status))
 
 
 @answered
-def disconnect_provider(info: Info, input: DisconnectProviderInput) -> DisconnectProviderResult:  # noqa: A002
+def disconnect_provider(info: Info, input: Given[DisconnectProviderInput]) -> DisconnectProviderResult:  # noqa: A002
     status, message, revoked = linked_accounts.disconnect(info.context.rt, info.context.viewer, input.provider.value)
     return ProviderUnlinked(status=ConnectionStatus.of(status), message=message, revoked_upstream=revoked)
 
 
 @answered
-def refresh_connection(info: Info, input: RefreshConnectionInput) -> RefreshConnectionResult:  # noqa: A002
+def refresh_connection(info: Info, input: Given[RefreshConnectionInput]) -> RefreshConnectionResult:  # noqa: A002
     rt, viewer = info.context.rt, info.context.viewer
     account = linked_accounts.find(viewer, input.provider.value)
     try:
@@ -261,7 +263,7 @@ def refresh_connection(info: Info, input: RefreshConnectionInput) -> RefreshConn
 
 
 @answered
-def sync_bookings(info: Info, input: SyncBookingsInput) -> SyncBookingsResult:  # noqa: A002
+def sync_bookings(info: Info, input: Given[SyncBookingsInput]) -> SyncBookingsResult:  # noqa: A002
     rt, viewer = info.context.rt, info.context.viewer
     result = booking_sync.sync_mine(rt, viewer, input.provider.value)
     status = ConnectionStatus.of(linked_accounts.status(rt, viewer, input.provider.value))

@@ -11,7 +11,7 @@ from models import Booking as BookingRow
 from models import Notification as Row
 from schema.bookings import Booking
 from schema.connections import Edge, Key, page
-from schema.context import Info
+from schema.context import Given, Info
 from schema.problems import InvalidInput, answered
 from services import errors, notifications
 
@@ -59,7 +59,7 @@ class NotificationConnection:
 def listed(
     info: Info,
     first: Annotated[int | None, strawberry.argument(description="How many, 1 to 100.")] = 25,
-    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = None,
+    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = strawberry.UNSET,
     unread_only: Annotated[bool | None, strawberry.argument(description="Only what is not read yet.")] = False,
 ) -> NotificationConnection | None:
     query = Row.select().where(Row.person == info.context.viewer.person_id)
@@ -93,7 +93,7 @@ def _shown(row: Row, booking: Booking | None) -> Notification:
 
 @strawberry.input(description="Which notifications were read: some, or all.")
 class MarkNotificationsReadInput:
-    ids: list[strawberry.ID] | None = strawberry.field(default=None, description="These.")
+    ids: list[strawberry.ID] | None = strawberry.field(default=strawberry.UNSET, description="These.")
     all: bool | None = strawberry.field(default=False, description="All of the viewer's.")
 
 
@@ -109,7 +109,7 @@ MarkNotificationsReadResult = Annotated[
 
 
 @answered
-def mark_read(info: Info, input: MarkNotificationsReadInput) -> MarkNotificationsReadResult:  # noqa: A002
+def mark_read(info: Info, input: Given[MarkNotificationsReadInput]) -> MarkNotificationsReadResult:  # noqa: A002
     if bool(input.ids) == bool(input.all):
         raise errors.InvalidInput.of("ids", "Give either some ids, or `all: true`.")
     if input.ids and len(input.ids) > MOST_IDS:

@@ -10,7 +10,7 @@ from models import Operation
 from models import Participant as ParticipantRow
 from schema.availability import Notice
 from schema.bookings import Booking, BookingOperation, Participant, RescheduleBlocker, participant
-from schema.context import Info
+from schema.context import Given, Info, given
 from schema.problems import (
     TYPES,
     ConnectionUnusable,
@@ -34,10 +34,12 @@ class RescheduleBookingInput:
     booking_id: strawberry.ID = strawberry.field(description="Convene's id of the booking.")
     new_start: datetime = strawberry.field(description="When it is to begin.")
     new_end: datetime | None = strawberry.field(
-        default=None, description="Must be newStart plus the booking's duration where given: no provider lets a move resize."
+        default=strawberry.UNSET, description="Must be newStart plus the booking's duration where given: no provider lets a move resize."
     )
-    reason: str | None = strawberry.field(default=None, description="Why; told to the other party.")
-    expected_version: int | None = strawberry.field(default=None, description="Refuse if the booking changed since it was read.")
+    reason: str | None = strawberry.field(default=strawberry.UNSET, description="Why; told to the other party.")
+    expected_version: int | None = strawberry.field(
+        default=strawberry.UNSET, description="Refuse if the booking changed since it was read."
+    )
     idempotency_key: str = strawberry.field(
         description="A new one per intention; the same one again gives the same outcome, also after a crash."
     )
@@ -123,8 +125,10 @@ RescheduleBookingResult = Annotated[
 @strawberry.input(description="Which booking to cancel.")
 class CancelBookingInput:
     booking_id: strawberry.ID = strawberry.field(description="Convene's id of the booking.")
-    reason: str | None = strawberry.field(default=None, description="Why; told to the other party.")
-    expected_version: int | None = strawberry.field(default=None, description="Refuse if the booking changed since it was read.")
+    reason: str | None = strawberry.field(default=strawberry.UNSET, description="Why; told to the other party.")
+    expected_version: int | None = strawberry.field(
+        default=strawberry.UNSET, description="Refuse if the booking changed since it was read."
+    )
     idempotency_key: str = strawberry.field(description="A new one per intention; the same one again gives the same outcome.")
 
 
@@ -172,13 +176,13 @@ TYPES[errors.BookingNotCancellable] = _blocked(BookingNotCancellable)  # type: i
 
 
 @answered
-def reschedule(info: Info, input: RescheduleBookingInput) -> RescheduleBookingResult:  # noqa: A002 - the contract's name
+def reschedule(info: Info, input: Given[RescheduleBookingInput]) -> RescheduleBookingResult:  # noqa: A002 - the contract's name
     request = rescheduling.MoveRequest(
         booking_id=str(input.booking_id),
         new_start=input.new_start,
-        new_end=input.new_end,
-        reason=input.reason,
-        expected_version=input.expected_version,
+        new_end=given(input.new_end),
+        reason=given(input.reason),
+        expected_version=given(input.expected_version),
         accept_conflicts=bool(input.accept_conflicts),
     )
     try:
@@ -203,14 +207,14 @@ def reschedule(info: Info, input: RescheduleBookingInput) -> RescheduleBookingRe
 
 
 @answered
-def cancel(info: Info, input: CancelBookingInput) -> CancelBookingResult:  # noqa: A002 - the contract's name
+def cancel(info: Info, input: Given[CancelBookingInput]) -> CancelBookingResult:  # noqa: A002 - the contract's name
     try:
         done = cancelling.cancel(
             info.context.rt,
             info.context.viewer,
             str(input.booking_id),
-            reason=input.reason,
-            expected_version=input.expected_version,
+            reason=given(input.reason),
+            expected_version=given(input.expected_version),
             key=input.idempotency_key,
         )
     except errors.InProgress as unknown:

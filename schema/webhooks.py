@@ -48,16 +48,16 @@ class WebhookEventConnection:
 def listed(
     info: Info,
     first: Annotated[int | None, strawberry.argument(description="How many, 1 to 100.")] = 25,
-    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = None,
-    state: Annotated[WebhookEventState | None, strawberry.argument(description="Only in this state.")] = None,
-    provider: Annotated[Provider | None, strawberry.argument(description="Only of this provider.")] = None,
+    after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = strawberry.UNSET,
+    state: Annotated[WebhookEventState | None, strawberry.argument(description="Only in this state.")] = strawberry.UNSET,
+    provider: Annotated[Provider | None, strawberry.argument(description="Only of this provider.")] = strawberry.UNSET,
 ) -> WebhookEventConnection | None:
     if not info.context.viewer.is_admin:
         raise Forbidden("Only admins see the inbox.")
     query = Row.select()
-    if state is not None:
+    if state:
         query = query.where(Row.state == state.value)
-    if provider is not None:
+    if provider:
         query = query.where(Row.provider == provider.value)
     found = page(query, KEY, first, after)
     edges = [Edge(node=_shown(row), cursor=cursor) for row, cursor in zip(found.rows, found.cursors, strict=True)]

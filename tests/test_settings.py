@@ -219,9 +219,9 @@ def test_every_setting_says_what_it_is() -> None:
     for model in (Settings, *(p.settings for p in PROVIDERS.values())):
         for name, field in model.model_fields.items():
             assert field.description, name
-            assert field.description.endswith(("."[0], ".)")), name
+            assert field.description.endswith("."), name
 
 
 def test_the_page_for_people_lists_exactly_the_variables_that_exist() -> None:
-    rows = set(re.findall(r"^\|\s*`(CONVENE_\w+)`", TABLE.read_text(), re.MULTILINE))
-    assert rows == variables()
+    told = set(re.findall(r"\bCONVENE_[A-Z_]*[A-Z](?![A-Z_])", TABLE.read_text()))
+    assert told == variables()

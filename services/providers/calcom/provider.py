@@ -29,8 +29,8 @@ class CalcomSettings(ProviderSettings):
 
     api_url: str = Field(default="https://api.cal.com", description="Cal.com's API, without /v2.")
     app_url: str = Field(default="https://app.cal.com", description="Cal.com's web app: consent and booking pages.")
-    client_id: str = Field(description="OAuth client id (app.cal.com/settings/developer/oauth).")
-    client_secret: str = Field(description="OAuth client secret.", repr=False)
+    client_id: str = Field(min_length=1, description="OAuth client id (app.cal.com/settings/developer/oauth).")
+    client_secret: str = Field(min_length=1, description="OAuth client secret.", repr=False)
     platform_client_id: str = Field(default="", description="Platform client id, for managed users (deprecated at Cal.com).")
     platform_client_secret: str = Field(default="", repr=False, description="Platform client secret.")
     webhook_secret: str = Field(
