@@ -123,10 +123,10 @@ class Verifier:
         if claims.get("iss") != self._issuer():
             raise Unauthenticated("another issuer")
         audience = claims.get("aud")
-        audiences = set(audience) if isinstance(audience, list) else {audience}
-        wanted = set(self._audience())
+        audiences = audience if isinstance(audience, list) else [audience]
+        wanted = self._audience()
         if wanted:
-            if not audiences & wanted:
+            if not any(isinstance(a, str) and a in wanted for a in audiences):
                 raise Unauthenticated("another audience")
         elif claims.get("azp") not in self._settings.identity_authorized_parties:
             raise Unauthenticated("another authorized party")

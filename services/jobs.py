@@ -82,9 +82,7 @@ def _warm(rt: Runtime, account_id: str) -> timedelta | None:
 
 
 def _refresh(rt: Runtime, account_id: str) -> timedelta | None:
-    """The next run is scheduled by the new pair itself."""
-    tokens.refresh_ahead(rt, account_id)
-    return None
+    return tokens.refresh_ahead(rt, account_id)
 
 
 def _clean_up(rt: Runtime, _key: str) -> timedelta | None:

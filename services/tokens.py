@@ -17,10 +17,10 @@ not sent takes its attempt back. Not covered: a process frozen between its last 
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from models import LinkedAccount, TokenRotation
@@ -58,6 +58,7 @@ LONGEST_BACKOFF = 300
 USED_WITHIN = timedelta(days=2)
 TOUCH_EVERY = timedelta(minutes=5)
 
+MANAGED_USER = "MANAGED_USER"
 NEEDS_PERSON = {"REVOKED", "ROTATION_LOST", "SCOPE_MISSING", "PLAN_REQUIRED"}
 """Problems that only the person can repair; every other one passes by itself or is the operator's."""
 
@@ -92,19 +93,17 @@ def refresh(rt: Runtime, account_id: str, *, force: bool = False) -> bool:
     account = _usable(rt, account_id)
     if not force and not is_expired(rt, account):
         return False
-    _rotate(rt, account)
-    return True
+    return _rotate(rt, account).version > account.token_version
 
 
 def refresh_managed_user(rt: Runtime, account_id: str) -> bool:
     """Recover a Cal.com managed user with our client credentials, whatever became of its refresh token.
 
-    The provider's force-refresh deletes every token of the user and answers a new pair, so it needs no old one.
+    The provider's force-refresh deletes every token of the user and answers a new pair, so two at once must not run:
+    it goes through the same intent row as an exchange. Raises like ensure_valid.
     """
-    account = LinkedAccount.get_by_id(account_id)
-    version = account.token_version
-    grant = rt.providers[account.provider].force_refresh(account.external_id)
-    return update_tokens(rt, account_id, version, grant)
+    account = _usable(rt, account_id)
+    return _rotate(rt, account).version > account.token_version
 
 
 def update_tokens(rt: Runtime, account_id: str, from_version: int, grant: Grant) -> bool:
@@ -150,14 +149,25 @@ def missing_scopes(rt: Runtime, provider: str, granted: Sequence[str] | None) ->
     return [scope for scope in rt.providers[provider].required_scopes if scope not in granted]
 
 
-def refresh_ahead(rt: Runtime, account_id: str) -> None:
-    """The job: renew before the end what is in use; an idle account waits until somebody needs it."""
+def refresh_ahead(rt: Runtime, account_id: str) -> timedelta | None:
+    """The job: renew before the end what is in use; answers in how long again.
+
+    An idle account waits until somebody needs it, and so does one that only its person can repair (None).
+    """
     account = LinkedAccount.get_or_none(LinkedAccount.id == account_id)
-    if account is None or not account.connected or account.problem_code in NEEDS_PERSON:
-        return
-    in_use = account.last_used_at is not None and rt.clock.now() - account.last_used_at <= USED_WITHIN
-    if in_use:
+    if account is None or not account.connected or account.problem_code in NEEDS_PERSON or account.access_expires_at is None:
+        return None
+    now = rt.clock.now()
+    if account.last_used_at is None or now - account.last_used_at > USED_WITHIN:
+        return None
+    life = account.access_expires_at - account.tokens_received_at
+    early = account.tokens_received_at + life * AHEAD[0]
+    if now >= early:
         refresh(rt, account_id, force=True)
+        account = LinkedAccount.get_by_id(account_id)
+        life = account.access_expires_at - account.tokens_received_at
+    due: timedelta = account.tokens_received_at + life * random.uniform(*AHEAD) - now  # noqa: S311 - jitter
+    return max(due, timedelta(seconds=1))
 
 
 # ---- one exchange --------------------------------------------------------------------------------------------------------
@@ -177,7 +187,6 @@ def _rotate(rt: Runtime, account: LinkedAccount) -> AccessToken:
 
 
 def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
-    provider = rt.providers[account.provider]
     claimed = _claim(rt, account)
     if claimed is None:
         return _wait_for_others(rt, account, waited=0)
@@ -185,19 +194,16 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     if newer := _newer_than(rt, account.id, account.token_version):
         _close(rotation_id)
         return newer
-    if account.refresh_token is None:
-        _close(rotation_id, "no refresh token")
-        raise _broken(rt, account, "REVOKED")
-    spent = rt.vault.open(account.refresh_token, _place(account.id, "refresh_token"))
+    exchange = _exchange(rt, account)
     try:
         _check_room(rt, account, rotation_id, attempt)
-        grant = provider.refresh(spent)
+        grant = exchange()
     except InvalidGrant:
         return _after_invalid_grant(rt, account, rotation_id, attempt)
     except (NotSent, InvalidClient) as error:
         raise _not_sent(rt, account, rotation_id, attempt, error) from error
     except (OutcomeUnknown, Refused) as error:
-        raise _unknown(rt, account, rotation_id, error) from error
+        raise _unknown(rt, account, rotation_id) from error
     stored = update_tokens(rt, account.id, account.token_version, grant)
     _close(rotation_id)
     rt.metrics.token_refreshes.labels(account.provider, "done").inc()
@@ -206,6 +212,15 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     if newer is None:
         raise unusable(rt, LinkedAccount.get_by_id(account.id))
     return newer
+
+
+def _exchange(rt: Runtime, account: LinkedAccount) -> Callable[[], Grant]:
+    """What gets this account a new pair: its refresh token, or for a managed user our client credentials."""
+    provider = rt.providers[account.provider]
+    if account.kind == MANAGED_USER:
+        return lambda: provider.force_refresh(account.external_id)
+    spent = rt.vault.open(account.refresh_token, _place(account.id, "refresh_token"))
+    return lambda: provider.refresh(spent)
 
 
 def _claim(rt: Runtime, account: LinkedAccount) -> tuple[str, int] | None:
@@ -222,7 +237,7 @@ def _claim(rt: Runtime, account: LinkedAccount) -> tuple[str, int] | None:
                 TokenRotation.attempt: TokenRotation.attempt + 1,
                 TokenRotation.deadline: until,
             },
-            where=(TokenRotation.state == "open") & (TokenRotation.deadline < rt.clock.database_now()),
+            where=(TokenRotation.state == "open") & (TokenRotation.deadline <= rt.clock.database_now()),
         )
         .returning(TokenRotation.id, TokenRotation.attempt)
         .tuples()
@@ -271,10 +286,10 @@ def _not_sent(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: in
     return _degraded(rt, account, code, pause)
 
 
-def _unknown(rt: Runtime, account: LinkedAccount, rotation_id: str, error: ProviderError) -> ProviderFailure:
+def _unknown(rt: Runtime, account: LinkedAccount, rotation_id: str) -> ProviderFailure:
     """It may have been spent: keep the row open and its count, so that the next attempt knows."""
     pause = _backoff(account)
-    TokenRotation.update(owner="", deadline=rt.clock.database_now(pause), last_error=error.code).where(
+    TokenRotation.update(owner="", deadline=rt.clock.database_now(pause), last_error="PROVIDER_UNAVAILABLE").where(
         (TokenRotation.id == rotation_id) & (TokenRotation.owner == rt.owner)
     ).execute()
     return _degraded(rt, account, "PROVIDER_UNAVAILABLE", pause)
@@ -294,8 +309,17 @@ def _degraded(rt: Runtime, account: LinkedAccount, code: str, pause: timedelta) 
     claims.schedule("refresh", account.id, retry_at)
     rt.metrics.token_refreshes.labels(account.provider, code.lower()).inc()
     log.warning("token not refreshed", account=account.id, provider=account.provider, error_code=code)
+    return _failure(rt, account, code, retry_at)
+
+
+def _failure(rt: Runtime, account: LinkedAccount, code: str, retry_at: datetime) -> ProviderFailure:
     label = rt.providers[account.provider].label
-    return ProviderFailure(f"{label} cannot be reached right now. It is tried again by itself.", code=code, retry_at=retry_at)
+    sentence = {
+        "RATE_LIMITED": f"{label} asks us to slow down. It is tried again by itself.",
+        "CLIENT_MISCONFIGURED": f"{label} does not accept this installation's own credentials. Its operator has been alarmed.",
+        "REFRESH_IN_PROGRESS": "The connection is being renewed. Try again in a moment.",
+    }.get(code, f"{label} cannot be reached right now. It is tried again by itself.")
+    return ProviderFailure(sentence, code=code, retry_at=retry_at)
 
 
 def _broken(rt: Runtime, account: LinkedAccount, code: str) -> ConnectionUnusable:
@@ -365,13 +389,8 @@ def _wait_for_others(rt: Runtime, account: LinkedAccount, *, waited: float) -> A
         )
         pausing = row is not None and row.state == "open" and not row.owner
         if pausing or time.monotonic() >= until:
-            if pausing and not is_expired(rt, account):
-                return _token(rt, account)
-            raise ProviderFailure(
-                "The connection is being renewed. Try again in a moment.",
-                code="REFRESH_IN_PROGRESS" if not pausing else (row.last_error or "PROVIDER_UNAVAILABLE"),
-                retry_at=row.deadline if row is not None else rt.clock.now() + timedelta(seconds=1),
-            )
+            code = row.last_error if pausing else "REFRESH_IN_PROGRESS"
+            raise _failure(rt, account, code, row.deadline if row is not None else rt.clock.now() + timedelta(seconds=1))
         release_connection()
         rt.stopping.wait(pause)
         pause = min(pause * 1.5, 0.25)
@@ -412,23 +431,26 @@ class AccountTokens:
 
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
-        self._renewed_on_refusal: dict[str, int] = {}
+        self._hopeless: dict[str, int] = {}
 
     def current(self, account_id: str) -> AccessToken:
         return ensure_valid(self._rt, account_id)
 
     def renew(self, account_id: str, refused: AccessToken) -> AccessToken:
-        """One renewal per refused version; a token that came from one and is refused at once is not renewed again."""
-        newer = _newer_than(self._rt, account_id, refused.version)
-        if newer is None:
-            if self._renewed_on_refusal.get(account_id) == refused.version:
-                provider = LinkedAccount.get_by_id(account_id).provider
-                raise TokenRefused(provider, "refused a token that was fresh")
-            newer = _rotate(self._rt, _usable(self._rt, account_id))
-            self._renewed_on_refusal[account_id] = newer.version
-        return newer
+        """One renewal per refused version; one that was refused although it was fresh is not renewed again."""
+        # one reading decides: with two, a pair stored between them would be exchanged as well
+        account = _usable(self._rt, account_id)
+        if account.token_version > refused.version:
+            return _token(self._rt, account)
+        if self._hopeless.get(account_id) == refused.version:
+            raise TokenRefused(account.provider, "refused a token that was fresh")
+        return _rotate(self._rt, account)
+
+    def refused_fresh(self, account_id: str, token: AccessToken) -> None:
+        self._hopeless[account_id] = token.version
 
     def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
         LinkedAccount.update(problem_code="SCOPE_MISSING", missing_scopes=list(scopes)).where(
             (LinkedAccount.id == account_id) & LinkedAccount.connected
         ).execute()
+        raise unusable(self._rt, LinkedAccount.get_by_id(account_id))

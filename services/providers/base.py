@@ -71,8 +71,11 @@ class TokenSource(Protocol):
     def renew(self, account_id: str, refused: AccessToken) -> AccessToken:
         """Another token than the one that was refused; at most one exchange per token version."""
 
+    def refused_fresh(self, account_id: str, token: AccessToken) -> None:
+        """A token that was just renewed was refused as well: do not renew it again on that account."""
+
     def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
-        """The provider answered that the account's token lacks these scopes."""
+        """The provider answered that the account's token lacks these scopes. Raises ConnectionUnusable."""
 
 
 class Budget(Protocol):

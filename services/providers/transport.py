@@ -125,10 +125,19 @@ class Transport:
         except TokenRefused:
             if token is None or not isinstance(auth, AccountAuth):
                 raise
-            return self._send_safely(request, self._tokens.renew(auth.account_id, token))
+            return self._repeat(request, auth.account_id, token)
         except InsufficientScope as error:
             if isinstance(auth, AccountAuth):
                 self._tokens.lacks_scopes(auth.account_id, error.scopes)
+            raise
+
+    def _repeat(self, request: "_Request", account_id: str, refused: AccessToken) -> Any:
+        """Once more, with another token."""
+        token = self._tokens.renew(account_id, refused)
+        try:
+            return self._send_safely(request, token)
+        except TokenRefused:
+            self._tokens.refused_fresh(account_id, token)
             raise
 
     def get_public(self, url: str) -> Any:
