@@ -134,12 +134,9 @@ def connect(url: str, *, pool_size: int = 20) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         database: Database = _Sqlite(str(path), pool_size)
     elif parts.scheme in {"postgres", "postgresql"} and parts.path.strip("/"):
+        # the whole address goes to libpq, with whatever it says of sslmode and sockets
         database = PooledPsycopg3Database(
-            unquote(parts.path.lstrip("/")),
-            user=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            host=parts.hostname,
-            port=parts.port,
+            parts._replace(scheme="postgresql").geturl(),
             max_connections=pool_size,
             timeout=10,
             connect_timeout=5,
