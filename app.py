@@ -82,6 +82,7 @@ def create_app(settings: configuration.Settings | None = None, *, convene: Conve
         convene = assemble(settings or loaded, providers)
     rt = convene.rt
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False
     app.extensions["convene"] = convene
     common.install(app, rt)
     app.register_blueprint(graphql.blueprint(rt, convene.verifier))

@@ -105,11 +105,10 @@ class Settings(BaseSettings):
     @field_validator("sealing_keys")
     @classmethod
     def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if value:
-            try:
-                Vault(value)
-            except VaultError as error:
-                raise ValueError(str(error)) from error
+        try:
+            Vault(value)
+        except VaultError as error:
+            raise ValueError(str(error)) from error
         return value
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import structlog
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from models.base import release_connection
 from services.logging import get_logger
@@ -75,8 +76,10 @@ def install(app: Flask, rt: Runtime) -> None:
         return error(404, "NOT_FOUND", "There is nothing at this address.")
 
     @app.errorhandler(405)
-    def not_allowed(_error: Exception) -> Response:
-        return error(405, "METHOD_NOT_ALLOWED", "This address does not take this method.")
+    def not_allowed(problem: MethodNotAllowed) -> Response:
+        response = error(405, "METHOD_NOT_ALLOWED", "This address does not take this method.")
+        response.headers["Allow"] = ", ".join(sorted(problem.valid_methods or ()))
+        return response
 
     @app.errorhandler(Exception)
     def surprise(problem: Exception) -> Response:

@@ -101,7 +101,7 @@ mutation Move($input: RescheduleBookingInput!) {
     },
     {
         "name": "Inbox",
-        "query": """# For admins: sign in as admin@demo.test above.
+        "query": """# For admins only.
 query Inbox {
   webhookEvents(first: 10) {
     edges { node { kind state receivedAt appliedAt attempts lastError bookingId } }

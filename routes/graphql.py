@@ -14,11 +14,13 @@ from cross_web import HTTPException
 from flask import Blueprint, Request, Response, g, render_template, request, send_from_directory
 from graphql import GraphQLError
 from strawberry.flask.views import GraphQLView as StrawberryView
+from strawberry.http import GraphQLRequestData
 from strawberry.types import ExecutionResult
 
 from routes.common import MAX_GRAPHQL_BODY, json_response, read_body
 from routes.examples import EXAMPLES
 from schema.context import Context
+from schema.limits import TooComplexError
 from schema.root import schema
 from services.errors import BadUserInput, ConveneError, Forbidden, Unauthenticated
 from services.identity import Verifier, sign_in
@@ -29,7 +31,7 @@ log = get_logger("graphql")
 
 ASSETS = Path(__file__).parent.parent / "var" / "assets" / "graphiql"
 SHOWN = (BadUserInput, Forbidden)
-LIMITS = ("exceeds maximum operation depth", "aliases found", "token limit", "Document contains more than")
+GIVEN_UP = ("Validation aborted", "Syntax Error: Document contains more than", "Too many validation errors")
 
 
 class View(StrawberryView):
@@ -39,11 +41,13 @@ class View(StrawberryView):
         super().__init__(schema=schema, graphql_ide=None, allow_queries_via_get=False)
         self._rt, self._verifier = rt, verifier
 
-    def decode_json(self, data: str | bytes) -> object:
-        return orjson.loads(data)
-
     def encode_json(self, data: object) -> bytes:
         return orjson.dumps(data)
+
+    def parse_http_body(self, request: Any) -> GraphQLRequestData:  # noqa: ARG002
+        """The body was read and checked by the route: media types have no case there, and there are no batches."""
+        operation: GraphQLRequestData = g.operation
+        return operation
 
     def get_context(self, request: Request, response: Response) -> Any:  # noqa: ARG002
         claims = self._verifier.verify(request.headers.get("Authorization"))
@@ -61,11 +65,13 @@ class View(StrawberryView):
         cause = _cause(error)
         if isinstance(cause, SHOWN):
             shown["message"], code = cause.message, cause.code
+        elif isinstance(cause, TooComplexError) or error.message.startswith(GIVEN_UP):
+            code = "TOO_COMPLEX"
         elif error.path is None and (cause is None or isinstance(cause, GraphQLError)):
             # before execution: the document or its variables are at fault
-            code = "TOO_COMPLEX" if any(hint in error.message for hint in LIMITS) else BadUserInput.code
+            code = BadUserInput.code
         else:
-            shown["message"] = f"Something unexpected happened. It is logged under request id {g.request_id}."
+            shown["message"] = masked(error)
             code = ConveneError.code
             log.error("unexpected error", path=[str(p) for p in error.path or ()], exc_info=cause or error)
             self._rt.metrics.errors.labels("graphql").inc()
@@ -79,6 +85,28 @@ def _cause(error: GraphQLError) -> BaseException | None:
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
     return cause
+
+
+def masked(_error: BaseException) -> str:
+    return f"Something unexpected happened. It is logged under request id {g.request_id}."
+
+
+def _operation(body: bytes) -> GraphQLRequestData:
+    """One operation as JSON. Raises BadUserInput with what is accepted."""
+    if request.mimetype != "application/json":
+        raise BadUserInput("Send the operation as application/json.")
+    try:
+        operation = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadUserInput('The body is not JSON. Send {"query": "...", "variables": {...}}.') from error
+    if not isinstance(operation, dict) or not isinstance(operation.get("query"), str):
+        raise BadUserInput('Send one operation as {"query": "...", "variables": {...}}.')
+    variables, name = operation.get("variables"), operation.get("operationName")
+    if not isinstance(variables, (dict, type(None))):
+        raise BadUserInput("`variables` must be an object.")
+    if not isinstance(name, (str, type(None))):
+        raise BadUserInput("`operationName` must be a text.")
+    return GraphQLRequestData(query=operation["query"], variables=variables, operation_name=name, extensions=None)
 
 
 def _refused(status: int, code: str, message: str) -> Response:
@@ -96,20 +124,19 @@ def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
         if body is None:
             return _refused(413, "TOO_LARGE", f"The request may have at most {MAX_GRAPHQL_BODY // 1024} KiB.")
         try:
-            operation = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return _refused(400, BadUserInput.code, 'The body is not JSON. Send {"query": "...", "variables": {...}}.')
-        if not isinstance(operation, dict) or not isinstance(operation.get("query"), str):
-            return _refused(400, BadUserInput.code, 'Send one operation as {"query": "...", "variables": {...}}.')
-        # Strawberry reads the body through the request, which caches what was read here
-        request._cached_data = body  # noqa: SLF001
-        try:
+            g.operation = _operation(body)
             return view.run(request=request)
         except Unauthenticated as error:
             log.info("not signed in", reason=error.reason)
             return _refused(401, error.code, error.message)
+        except BadUserInput as error:
+            return _refused(400, error.code, error.message)
         except HTTPException as error:
             return _refused(error.status_code, BadUserInput.code, error.reason)
+        except Exception as error:
+            log.exception("unexpected error")
+            rt.metrics.errors.labels("graphql").inc()
+            return _refused(500, ConveneError.code, masked(error))
 
     @routes.get("/graphql")
     def graphiql() -> Response:

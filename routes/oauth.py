@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, redirect, render_template, request
 
 from routes.common import error
-from services import linked_accounts
+from services import linking
 from services.runtime import Runtime
 
 LONGEST = 4096
@@ -17,7 +17,7 @@ def blueprint(rt: Runtime) -> Blueprint:
         state, code = request.args.get("state", ""), request.args.get("code")
         if provider not in rt.providers or not state or len(state) > LONGEST or len(code or "") > LONGEST:
             return error(400, "BAD_USER_INPUT", "This is not the answer to an authorization that was begun here.")
-        address = linked_accounts.receive_callback(rt, provider, state=state, code=code, error=request.args.get("error"))
+        address = linking.receive_callback(rt, provider, state=state, code=code, error=request.args.get("error"))
         if address is None:
             return error(400, "AUTHORIZATION_EXPIRED", "This authorization is unknown or too old. Begin again with connectProvider.")
         return redirect(address, 303)  # type: ignore[return-value]

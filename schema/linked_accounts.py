@@ -22,7 +22,7 @@ from schema.problems import (
     answered,
 )
 from schema.scalars import ConnectionState, LinkKind, Provider, TimeZone, WebhookHealth
-from services import booking_sync, linked_accounts, tokens, webhook_subscriptions
+from services import booking_sync, linked_accounts, linking, tokens, webhook_subscriptions
 from services.errors import ProviderError
 
 
@@ -228,7 +228,7 @@ def my_linked_accounts(info: Info) -> list[LinkedAccount]:
 
 @answered
 def connect_provider(info: Info, input: Given[ConnectProviderInput]) -> ConnectProviderResult:  # noqa: A002 - the contract's name
-    begun = linked_accounts.begin(
+    begun = linking.begin(
         info.context.rt,
         info.context.viewer,
         input.provider.value,
@@ -240,7 +240,7 @@ def connect_provider(info: Info, input: Given[ConnectProviderInput]) -> ConnectP
 
 @answered
 def complete_connection(info: Info, input: Given[CompleteConnectionInput]) -> CompleteConnectionResult:  # noqa: A002
-    status = linked_accounts.complete(info.context.rt, info.context.viewer, input.state)
+    status = linking.complete(info.context.rt, info.context.viewer, input.state)
     return ProviderLinked(status=ConnectionStatus.of(status))
 
 

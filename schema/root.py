@@ -1,9 +1,7 @@
 """The schema: every field of the contract, put together from its features."""
 
 import strawberry
-from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, ValidationCache
-from strawberry.extensions.max_aliases import create_validator as aliases_rule
-from strawberry.extensions.query_depth_limiter import create_validator as depth_rule
+from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -15,12 +13,8 @@ from schema import linked_accounts as links
 from schema import notifications as news
 from schema import people, rescheduling
 from schema import webhooks as inbox
+from schema.limits import CACHED_DOCUMENTS, MAX_TOKENS, Limits
 from schema.scalars import SCALARS
-
-MAX_DEPTH = 12
-MAX_ALIASES = 30
-MAX_TOKENS = 2000
-CACHED_DOCUMENTS = 500
 
 
 @strawberry.type(description="Reading.")
@@ -93,9 +87,6 @@ class Schema(strawberry.Schema):
     def process_errors(self, errors: list[object], execution_context: ExecutionContext | None = None) -> None: ...  # type: ignore[override]
 
 
-# Rules are built once: a limiter built per request is another class each time, and the validation cache never hits.
-RULES = AddValidationRules([depth_rule(MAX_DEPTH, None, None), aliases_rule(MAX_ALIASES)])
-
 schema = Schema(
     query=Query,
     mutation=Mutation,
@@ -103,7 +94,7 @@ schema = Schema(
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
         lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
-        lambda: AddValidationRules(RULES.validation_rules),
+        Limits,
         lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
     ],
 )

@@ -43,13 +43,11 @@ LONGEST_BACKOFF = timedelta(hours=1)
 
 
 def _sync(rt: Runtime, account_id: str) -> timedelta | None:
-    """Incremental every few minutes; the first run, and one every hour, lists the whole window."""
+    """Incremental every few minutes; the first run lists the whole window."""
     account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
     if account is None:
         return None
     booking_sync.sync(rt, account_id, full=account.last_synced_at is None)
-    if account.last_synced_at is None:
-        claims.schedule("reconcile", account_id, rt.clock.now() + RECONCILE_EVERY)
     return SYNC_EVERY
 
 
@@ -118,7 +116,9 @@ def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int
     for claim_id in ids:
         if rt.stopping.is_set():
             break
-        _do(rt, JobClaim.get_by_id(claim_id))
+        claim = JobClaim.get_or_none(JobClaim.id == claim_id)
+        if claim is not None:  # else its account was unlinked meanwhile
+            _do(rt, claim)
     return len(ids)
 
 

@@ -39,7 +39,7 @@ from services.errors import (
     TokenRefused,
 )
 from services.logging import get_logger
-from services.providers.base import AccessToken, Grant
+from services.providers.base import AccessToken, BearerAuth, Grant
 from services.providers.transport import EXCHANGE_LIMIT
 from services.runtime import Runtime
 from services.vault import place
@@ -140,6 +140,13 @@ def update_tokens(rt: Runtime, account_id: str, from_version: int, grant: Grant)
     if updated and grant.expires_in is not None:
         claims.schedule("refresh", account_id, now + grant.expires_in * random.uniform(*AHEAD))  # noqa: S311 - jitter
     return bool(updated)
+
+
+def living(rt: Runtime, account: LinkedAccount) -> BearerAuth | None:
+    """The present access token while it lives, for a last call on a link that is being taken down. Refreshes nothing."""
+    if account.access_token is None or is_expired(rt, account):
+        return None
+    return BearerAuth(rt.vault.open(account.access_token, _place(account.id, "access_token")))
 
 
 def missing_scopes(rt: Runtime, provider: str, granted: Sequence[str] | None) -> list[str]:

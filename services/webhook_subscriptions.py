@@ -5,9 +5,10 @@ from typing import Any
 
 from models import LinkedAccount, WebhookSubscription
 from models.base import new_id
+from services import tokens
 from services.errors import ConveneError, ProviderError
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Auth
+from services.providers.base import AccountAuth, Auth, BearerAuth
 from services.runtime import Runtime
 from services.vault import place
 
@@ -41,6 +42,7 @@ def ensure(rt: Runtime, account_id: str) -> None:
         return
     provider, auth = rt.providers[account.provider], AccountAuth(account_id)
     row = _row(rt, account)
+    token = BearerAuth(tokens.ensure_valid(rt, account_id).value)
     try:
         if row.external_id and provider.subscription_alive(auth, row.external_id, row.url):
             _set(row, state="active", last_error=None)
@@ -50,7 +52,10 @@ def ensure(rt: Runtime, account_id: str) -> None:
     except ConveneError as error:
         _set(row, state="retrying", last_error=error.code)
         raise
-    _set(row, state="active", external_id=external_id, last_error=None)
+    if not _set(row, state="active", external_id=external_id, last_error=None):
+        # unlinked while the provider made it: nobody else knows of it
+        remove_upstream(rt, account.provider, token, external_id)
+        return
     log.info("webhook subscription made", account=account_id, provider=account.provider)
 
 
@@ -76,8 +81,8 @@ def _row(rt: Runtime, account: LinkedAccount) -> WebhookSubscription:
     return WebhookSubscription.get(WebhookSubscription.linked_account == account.id)
 
 
-def _set(row: WebhookSubscription, **values: Any) -> None:
-    WebhookSubscription.update(**values).where(WebhookSubscription.id == row.id).execute()
+def _set(row: WebhookSubscription, **values: Any) -> bool:
+    return bool(WebhookSubscription.update(**values).where(WebhookSubscription.id == row.id).execute())
 
 
 def remove_upstream(rt: Runtime, slug: str, auth: Auth, external_id: str) -> None:

@@ -16,7 +16,7 @@ from models import LinkedAccount, TokenRotation, User
 from services import tokens
 from services.errors import ConnectionUnusable
 from services.providers import transport
-from services.providers.base import AccountAuth
+from services.providers.base import AccountAuth, BearerAuth
 from services.providers.calcom.provider import CalcomProvider, CalcomSettings
 from services.vault import place
 
@@ -651,4 +651,6 @@ def test_two_recoveries_of_a_managed_user_at_once_store_the_pair_that_lives(worl
     a.result()
     second.release()
     b.result()
-    assert who_am_i(world, account) == account.external_id
+    kept = LinkedAccount.get_by_id(account.id)
+    token = world.rt.vault.open(kept.access_token, place("linked_account", kept.id, "access_token"))
+    assert world.rt.providers["calcom"].account(BearerAuth(token)).external_id == account.external_id

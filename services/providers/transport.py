@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import httpcore
@@ -48,6 +49,7 @@ READ_LIMIT = timedelta(seconds=10)
 WRITE_LIMIT = timedelta(seconds=20)
 EXCHANGE_LIMIT = timedelta(seconds=10)
 MAX_BODY = 10 * 1024 * 1024
+LONGEST_PAUSE = 24 * 3600
 LONGEST_INLINE_WAIT = timedelta(seconds=2)
 BREAKER_FAILURES = 5
 BREAKER_PAUSE = 20
@@ -97,11 +99,12 @@ class Transport:
         self._pool._pool = httpcore.ConnectionPool(  # noqa: SLF001
             ssl_context=httpx.create_ssl_context(), max_connections=100, keepalive_expiry=5, network_backend=_DeadlineBackend()
         )
-        self._client = httpx.Client(transport=self._pool, follow_redirects=False, trust_env=False)
+        self._client = httpx.Client(transport=_Capped(self._pool), follow_redirects=False, trust_env=False)
         self._breakers: dict[str, pybreaker.CircuitBreaker] = {}
 
     def close(self) -> None:
         self._client.close()
+        self._pool.close()
 
     # ---- calls -----------------------------------------------------------------------------------------------------
 
@@ -207,12 +210,19 @@ class Transport:
         raise Refused(slug, dialect.says(body), status=response.status_code, body=None if body is _UNREADABLE else body)
 
     def _limited(self, request: "_Request", response: httpx.Response, limits: Limits | None) -> RateLimited:
-        try:
-            wait = timedelta(seconds=float(response.headers["Retry-After"]))
-        except (KeyError, ValueError):
-            wait = limits.reset_after if limits else timedelta(seconds=60)
+        wait = self._retry_after(response) or (limits.reset_after if limits else timedelta(seconds=60))
         self._budget.observe(request.budget_key, 0, wait)
         return RateLimited(request.dialect.slug, self._now() + wait)
+
+    def _retry_after(self, response: httpx.Response) -> timedelta | None:
+        """RFC 9110 section 10.2.3: seconds, or a date."""
+        said = response.headers.get("Retry-After", "").strip()
+        if said.isdecimal():
+            return timedelta(seconds=min(int(said), LONGEST_PAUSE))
+        try:
+            return max(parsedate_to_datetime(said) - self._now(), timedelta(0))
+        except (ValueError, TypeError):
+            return None
 
     # ---- token endpoint --------------------------------------------------------------------------------------------
 
@@ -225,12 +235,13 @@ class Transport:
         OutcomeUnknown, RateLimited, InvalidGrant or InvalidClient.
         """
         request = _Request(dialect, operation, "POST", url, {}, None, None, None)
+        self._budget.check(dialect.slug, request.budget_key)
         self._release()
         client = OAuth2Client(
             client_id,
             client_secret,
             token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
-            transport=_Shared(self._pool),
+            transport=_Capped(self._pool),
             trust_env=False,
         )
         for hook in ("access_token_response", "refresh_token_response"):
@@ -388,14 +399,34 @@ class _Health(pybreaker.CircuitBreakerListener):
             self.tell(self.slug, new_state.name == "closed")
 
 
-class _Shared(httpx.BaseTransport):
-    """The common pool under a short-lived client, whose closing must not close it."""
+class _Capped(httpx.BaseTransport):
+    """The common pool, with a limit on what is read of an answer. Closing a client on top does not close the pool."""
 
     def __init__(self, pool: httpx.HTTPTransport) -> None:
         self.pool = pool
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self.pool.handle_request(request)
+        # unpacked by us, a small body could become a huge one
+        request.headers["Accept-Encoding"] = "identity"
+        response = self.pool.handle_request(request)
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        return httpx.Response(response.status_code, headers=response.headers, stream=_CappedStream(response.stream))
+
+
+class _CappedStream(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        read = 0
+        for chunk in self._stream:
+            read += len(chunk)
+            if read > MAX_BODY:
+                raise httpx.ReadError("the answer is too large")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 # ---- a total time limit --------------------------------------------------------------------------------------------------

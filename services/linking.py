@@ -1,0 +1,257 @@
+"""Linking: from the consent page to a stored pair of tokens.
+
+The provider's code never leaves the server, and only the user who began an authorization can finish it.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from models import AvailabilityCache, Booking, EventType, LinkedAccount, OAuthState, PersonIdentity, WebhookSubscription
+from models.base import for_update, new_id, transactional
+from services import claims, identity, people, tokens, webhook_subscriptions
+from services.errors import (
+    AccountInUse,
+    AuthorizationDenied,
+    AuthorizationExpired,
+    DifferentAccount,
+    InvalidClient,
+    InvalidGrant,
+    InvalidInput,
+    NotSent,
+    ProviderError,
+    ScopeMissing,
+)
+from services.identity import Viewer
+from services.linked_accounts import ACCOUNT_WORK, Status, failure, status
+from services.logging import get_logger
+from services.providers.base import BearerAuth, Grant, RemoteAccount
+from services.runtime import Runtime
+from services.vault import place
+
+log = get_logger("linking")
+
+BEGIN_AGAIN = "Begin again with connectProvider."
+AUTHORIZATION_LIFE = timedelta(minutes=10)
+"""As long as Cal.com's codes live."""
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """Where to send the browser, and the state it comes back with."""
+
+    url: str
+    state: str
+    expires_at: datetime
+
+
+def begin(rt: Runtime, viewer: Viewer, slug: str, *, return_to: str | None, switch_account: bool) -> Authorization:
+    """Start an authorization. Raises InvalidInput when `return_to` is not exactly one of the allowed addresses."""
+    own_page = return_page(rt, slug)
+    if return_to is not None and return_to not in (*rt.settings.return_addresses, own_page):
+        raise InvalidInput.of(
+            "returnTo",
+            "This address is not allowed. It must be exactly one of CONVENE_RETURN_ADDRESSES; leave it out for our own page.",
+        )
+    state, verifier, row_id = secrets.token_urlsafe(32), secrets.token_urlsafe(64), new_id()
+    expires_at = rt.clock.now() + AUTHORIZATION_LIFE
+    OAuthState.insert(
+        id=row_id,
+        state_hash=_hash(state),
+        user=viewer.user_id,
+        provider=slug,
+        verifier=rt.vault.seal(verifier, place("oauth_state", row_id, "verifier")),
+        return_to=return_to or own_page,
+        switch_account=switch_account,
+        expires_at=expires_at,
+    ).execute()
+    url = rt.providers[slug].authorization_url(redirect_uri=callback_address(rt, slug), state=state, verifier=verifier)
+    return Authorization(url, state, expires_at)
+
+
+def callback_address(rt: Runtime, slug: str) -> str:
+    return f"{rt.settings.public_url}/oauth/{slug}/callback"
+
+
+def return_page(rt: Runtime, slug: str) -> str:
+    return f"{rt.settings.public_url}/oauth/{slug}/return"
+
+
+def receive_callback(rt: Runtime, slug: str, *, state: str, code: str | None, error: str | None) -> str | None:
+    """Keep the code (or the refusal) of a returning browser; answers where to send it, or None for an unknown state.
+
+    Nothing is exchanged here: the browser proves nothing about who the user is.
+    """
+    row = OAuthState.get_or_none(
+        (OAuthState.state_hash == _hash(state)) & (OAuthState.provider == slug) & (OAuthState.expires_at > rt.clock.now())
+    )
+    if row is None:
+        return None
+    if code and not error:
+        sealed = rt.vault.seal(code, place("oauth_state", row.id, "code"))
+        change = {"status": "returned", "code": sealed}
+    else:
+        change = {"status": "denied", "error": (error or "no code")[:100]}
+    # a browser that comes back twice changes nothing the second time
+    OAuthState.update(**change).where((OAuthState.id == row.id) & (OAuthState.status == "started")).execute()
+    query = {"state": state} if code and not error else {"state": state, "error": (error or "invalid_request")[:100]}
+    return f"{row.return_to}{'&' if '?' in row.return_to else '?'}{urlencode(query)}"
+
+
+def complete(rt: Runtime, viewer: Viewer, state: str) -> Status:
+    """Exchange the code that came back and link the account. Raises the problems of CompleteConnectionResult.
+
+    Once only: a second call for a completed state answers the present status, an interrupted one starts over.
+    """
+    row = OAuthState.get_or_none((OAuthState.state_hash == _hash(state)) & (OAuthState.user == viewer.user_id))
+    expired = AuthorizationExpired("This authorization is unknown, used or too old. Begin again with connectProvider.")
+    if row is None:
+        raise expired
+    slug = row.provider
+    if row.status == "completed":
+        found = status(rt, viewer, slug)
+        if found.account is None:
+            raise expired
+        return found
+    if row.expires_at <= rt.clock.now() or row.status == "failed":
+        raise expired
+    label = rt.providers[slug].label
+    if row.status == "denied":
+        raise AuthorizationDenied(f"{label} was not connected: access was declined on the consent page.")
+    if row.status == "started":
+        raise AuthorizationExpired(f"{label} has not sent the browser back yet. Open the authorization address first.")
+    taken = OAuthState.update(status="completing").where((OAuthState.id == row.id) & (OAuthState.status == "returned")).execute()
+    if not taken:
+        raise AuthorizationExpired("This authorization is being completed by another request.")
+    try:
+        account_id = _complete(rt, viewer, row)
+    except BaseException:
+        # what was not put back for another try came to nothing
+        OAuthState.update(status="failed", code=None).where((OAuthState.id == row.id) & (OAuthState.status == "completing")).execute()
+        raise
+    for kind, wait in ACCOUNT_WORK.items():
+        claims.schedule(kind, account_id, rt.clock.now() + wait)
+    rt.wake("work")
+    log.info("account linked", account=account_id, provider=slug)
+    return status(rt, viewer, slug)
+
+
+def _complete(rt: Runtime, viewer: Viewer, row: OAuthState) -> str:
+    """The exchange, the look at what was granted and to whom, and the link. Answers the linked account's id."""
+    slug, label = row.provider, rt.providers[row.provider].label
+    grant = _exchange(rt, row)
+    missing = tokens.missing_scopes(rt, slug, grant.scopes)
+    if missing:
+        raise ScopeMissing(
+            f"{label} was not connected: Convene also needs {', '.join(missing)}. Connect again and leave every permission ticked."
+        )
+    try:
+        remote = rt.providers[slug].account(BearerAuth(grant.access_token))
+    except ProviderError as error:
+        raise failure(rt, slug, error, advice=BEGIN_AGAIN) from error
+    left = _left_behind(rt, viewer, slug, remote)
+    account_id = _link(rt, viewer, row, remote, grant)
+    identity.adopt_account_profile(viewer.user_id, remote.name, remote.time_zone)
+    if left is not None:
+        webhook_subscriptions.remove_upstream(rt, slug, *left)
+    return account_id
+
+
+def _left_behind(rt: Runtime, viewer: Viewer, slug: str, remote: RemoteAccount) -> tuple[BearerAuth, str] | None:
+    """The webhook subscription of the account that is about to be replaced, and a token that can still remove it."""
+    old = LinkedAccount.get_or_none(
+        (LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & (LinkedAccount.external_id != remote.external_id)
+    )
+    subscription = WebhookSubscription.get_or_none(WebhookSubscription.linked_account == old.id) if old else None
+    bearer = tokens.living(rt, old) if old else None
+    return (bearer, subscription.external_id) if bearer and subscription and subscription.external_id else None
+
+
+def _exchange(rt: Runtime, row: OAuthState) -> Grant:
+    provider = rt.providers[row.provider]
+    try:
+        return provider.exchange_code(
+            code=rt.vault.open(row.code, place("oauth_state", row.id, "code")),
+            redirect_uri=callback_address(rt, row.provider),
+            verifier=rt.vault.open(row.verifier, place("oauth_state", row.id, "verifier")),
+        )
+    except InvalidGrant as error:
+        raise AuthorizationExpired("The code is used or too old. Begin again with connectProvider.") from error
+    except (NotSent, InvalidClient) as error:
+        # the code was not spent: the same state may be completed again
+        OAuthState.update(status="returned").where(OAuthState.id == row.id).execute()
+        raise failure(rt, row.provider, error) from error
+    except ProviderError as error:
+        raise failure(rt, row.provider, error, advice=BEGIN_AGAIN) from error
+
+
+@transactional
+def _link(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAccount, grant: Grant) -> str:
+    """One transaction: the row, its tokens, and whom the account proves the user to be."""
+    slug, label = state.provider, rt.providers[state.provider].label
+    people.lock([viewer.person_id])
+    row = for_update(LinkedAccount.select().where((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))).first()
+    elsewhere = LinkedAccount.select().where(
+        (LinkedAccount.provider == slug)
+        & (LinkedAccount.external_id == remote.external_id)
+        & LinkedAccount.connected
+        & (LinkedAccount.user != viewer.user_id)
+    )
+    if elsewhere.exists():
+        raise AccountInUse(f"This {label} account is already connected to another user. Disconnect it there first.")
+    now = rt.clock.now()
+    profile = {
+        "external_id": remote.external_id,
+        "name": remote.name,
+        "email": remote.email,
+        "username": remote.username,
+        "scheduling_url": remote.scheduling_url,
+        "organization": remote.organization,
+        "time_zone": remote.time_zone,
+    }
+    if row is None:
+        row = LinkedAccount.create(user=viewer.user_id, provider=slug, kind="OAUTH", linked_at=now, **profile)
+    else:
+        if row.external_id != remote.external_id:
+            if row.connected and not state.switch_account:
+                raise DifferentAccount(_called(row), remote.email or remote.name or "another account")
+            _detach(row)
+        since = {} if row.connected and row.external_id == remote.external_id else {"linked_at": now}
+        LinkedAccount.update(connected=True, kind="OAUTH", last_sync_error=None, **profile, **since).where(
+            LinkedAccount.id == row.id
+        ).execute()
+    tokens.update_tokens(rt, row.id, row.token_version, grant)
+    _claim_identities(viewer, slug, remote)
+    OAuthState.update(status="completed", code=None).where(OAuthState.id == state.id).execute()
+    account_id: str = row.id
+    return account_id
+
+
+def _claim_identities(viewer: Viewer, slug: str, remote: RemoteAccount) -> None:
+    """The account proves its own id; and its address, which the provider verified when the account got it."""
+    if not people.claim(viewer.person_id, (slug, remote.external_id)):
+        # it was another user's until they unlinked it: from now on it means this one
+        PersonIdentity.update(person=viewer.person_id).where(
+            (PersonIdentity.kind == slug) & (PersonIdentity.value == remote.external_id)
+        ).execute()
+    if remote.email:
+        people.claim(viewer.person_id, people.email_identity(remote.email))
+
+
+def _detach(row: LinkedAccount) -> None:
+    """Another upstream account takes the row: what came from the old one no longer reads through it."""
+    EventType.update(linked_account=None, active=False).where(EventType.linked_account == row.id).execute()
+    Booking.update(linked_account=None).where(Booking.linked_account == row.id).execute()
+    AvailabilityCache.delete().where(AvailabilityCache.linked_account == row.id).execute()
+    WebhookSubscription.delete().where(WebhookSubscription.linked_account == row.id).execute()
+    LinkedAccount.update(last_synced_at=None).where(LinkedAccount.id == row.id).execute()
+
+
+def _called(row: LinkedAccount) -> str:
+    return str(row.email or row.name or "the linked account")
+
+
+def _hash(state: str) -> str:
+    return hashlib.sha256(state.encode()).hexdigest()
