@@ -105,10 +105,11 @@ class Settings(BaseSettings):
     @field_validator("sealing_keys")
     @classmethod
     def _keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            Vault(value)
-        except VaultError as error:
-            raise ValueError(str(error)) from error
+        if value:
+            try:
+                Vault(value)
+            except VaultError as error:
+                raise ValueError(str(error)) from error
         return value
 
     @property
@@ -143,7 +144,7 @@ def _missing() -> list[str]:
     return [
         f"CONVENE_{names[0].upper()} is missing. {_say(Settings, names[0])}"
         for names in needed
-        if not any(os.environ.get(f"CONVENE_{name.upper()}") for name in names)
+        if not any(os.environ.get(f"CONVENE_{name.upper()}", "").strip(" ,") for name in names)
     ]
 
 

@@ -10,7 +10,7 @@ from models.linked_account import LinkedAccount
 class WebhookSubscription(BaseModel):
     """Our registration at a provider: an unguessable endpoint and a secret (sealed) of its own.
 
-    state: wanted (the row is made before the provider is asked) -> active -> removed.
+    state: wanted (the row is made before the provider is asked) -> active | retrying. Unlinking deletes the row.
     """
 
     linked_account = ForeignKeyField(LinkedAccount, unique=True, on_delete="CASCADE")

@@ -19,6 +19,8 @@ def _answer(take: Callable[[bytes], bool], success: object) -> Response:
         return error(404, "NOT_FOUND", "No subscription has this address.")
     except webhooks.BadSignature:
         return error(401, "BAD_SIGNATURE", "The delivery is not signed with this subscription's secret.")
+    except webhooks.TooOld:
+        return error(401, "TOO_OLD", "The delivery is signed but older than four weeks, so it is taken for a repeat.")
     except webhooks.NotJson:
         return error(400, "BAD_USER_INPUT", "The body is not JSON.")
     return json_response(success)

@@ -26,8 +26,13 @@ class TooComplexError(Exception):
 
 
 class Limits(SchemaExtension):
+    """Comes after ValidationCache in the list of extensions: it looks at what that found valid."""
+
     def on_validate(self) -> Iterator[None]:
+        self._check()
         yield
+
+    def _check(self) -> None:
         context = self.execution_context
         document = context.graphql_document
         if context.pre_execution_errors or document is None:

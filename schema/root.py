@@ -94,7 +94,7 @@ schema = Schema(
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
         lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
-        Limits,
         lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
+        Limits,
     ],
 )

@@ -1,5 +1,6 @@
 """Scalars and enums that several files share."""
 
+import re
 from datetime import UTC, datetime
 from enum import Enum, EnumMeta
 from typing import Any, NewType
@@ -16,11 +17,18 @@ def _serialize(value: datetime) -> str:
     return f"{text}.{value.microsecond // 1000:03d}Z" if value.microsecond // 1000 else f"{text}Z"
 
 
+CLOCK = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?"
+NAIVE = re.compile(rf"^{CLOCK}\Z")
+SHAPE = re.compile(rf"^{CLOCK}([Zz]|[+-]\d\d(:?\d\d)?)\Z")
+
+
 def _parse(value: object) -> datetime:
     if not isinstance(value, str):
         raise BadUserInput("A DateTime is a text such as 2027-03-01T09:00:00Z or 2027-03-01T10:00:00+01:00.")
     try:
-        at = datetime.fromisoformat(value)
+        if not (SHAPE.match(value) or NAIVE.match(value)):
+            raise ValueError(value)  # noqa: TRY301 - Python's parser takes more than ISO 8601 date-times
+        at = datetime.fromisoformat(value.upper())
     except ValueError as error:
         raise BadUserInput(f"{value[:40]!r} is no date and time. Write 2027-03-01T09:00:00Z or 2027-03-01T10:00:00+01:00.") from error
     if at.tzinfo is None:

@@ -16,6 +16,7 @@ from services.providers.base import AccountAuth
 from services.runtime import Runtime
 
 LONGEST_WINDOW = timedelta(days=92)
+FARTHEST = timedelta(days=731)
 KEPT_FOR = timedelta(days=2)
 WARM_DAYS = 14
 DAY = timedelta(days=1)
@@ -93,7 +94,7 @@ def find(
     max_age: timedelta,
 ) -> Availability:
     """Free starts in [start, end). Raises NotFound, InvalidInput, ConnectionUnusable and ProviderFailure."""
-    _check_window(start, end, max_age)
+    _check_window(rt.clock.now(), start, end, max_age)
     if booking_id is not None:
         subject = of_booking(rt, viewer, booking_id, minutes)
     else:
@@ -108,10 +109,12 @@ def find(
     return Availability(starts, subject.minutes, zone_name or viewer.time_zone, now, [source], warnings)
 
 
-def _check_window(start: datetime, end: datetime, max_age: timedelta) -> None:
+def _check_window(now: datetime, start: datetime, end: datetime, max_age: timedelta) -> None:
     problems = []
     if end <= start:
         problems.append(FieldProblem(("window", "end"), "The window must end after it starts."))
+    elif end > now + FARTHEST:
+        problems.append(FieldProblem(("window", "end"), "The window may reach at most two years ahead."))
     elif end - start > LONGEST_WINDOW:
         problems.append(FieldProblem(("window", "end"), f"The window may span at most {LONGEST_WINDOW.days} days."))
     if max_age < timedelta(0):

@@ -56,5 +56,6 @@ class Budgets:
         with self._lock:
             self._spent.update(spent)
 
-    def clean_up(self) -> int:
-        return int(RateBucket.delete().where(RateBucket.reset_at < self._clock.now()).execute())
+
+def clean_up(clock: Clock) -> int:
+    return int(RateBucket.delete().where(RateBucket.reset_at < clock.now()).execute())

@@ -4,6 +4,7 @@
     ├── BadUserInput                  a malformed scalar, cursor or argument: a GraphQL error
     ├── Unauthenticated               no or no good token
     ├── Forbidden                     admins only
+    ├── InProgress                    the outcome of the caller's own operation is not known yet
     ├── Problem                       everything that a mutation or query answers as data
     │   ├── InvalidInput              well-formed nonsense, with a sentence per field
     │   ├── NotFound                  is not there, or not the viewer's to know of
@@ -20,12 +21,12 @@
         │   ├── RateLimited           and `retry_at` says when it may
         │   └── BreakerOpen
         ├── OutcomeUnknown            it may or may not have been done
-        ├── Refused                   the provider said no (4xx)
-        │   ├── TokenRefused          this token, not this request
-        │   ├── InvalidGrant          the refresh token or code is spent, revoked or unknown
-        │   ├── InvalidClient         our own client id or secret is wrong
-        │   └── InsufficientScope
-        └── BadAnswer                 a 2xx that cannot be read
+        │   └── BadAnswer             a 2xx that cannot be read
+        └── Refused                   the provider said no (4xx)
+            ├── TokenRefused          this token, not this request
+            ├── InvalidGrant          the refresh token or code is spent, revoked or unknown
+            ├── InvalidClient         our own client id or secret is wrong
+            └── InsufficientScope
 
 `message` is always fit for the user's eyes: no token, no uid, no SQL.
 """

@@ -17,6 +17,7 @@ from models.base import release_connection
 from services import (
     availability,
     booking_sync,
+    budgets,
     change_outcomes,
     claims,
     event_types,
@@ -90,6 +91,7 @@ def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     availability.clean_up(rt)
     webhooks.clean_up(rt)
     operations.clean_up(rt)
+    budgets.clean_up(rt.clock)
     return CLEAN_UP_EVERY
 
 

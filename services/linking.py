@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
+from peewee import IntegrityError
+
 from models import AvailabilityCache, Booking, EventType, LinkedAccount, OAuthState, PersonIdentity, WebhookSubscription
 from models.base import for_update, new_id, transactional
 from services import claims, identity, people, tokens, webhook_subscriptions
@@ -187,10 +189,22 @@ def _exchange(rt: Runtime, row: OAuthState) -> Grant:
         raise failure(rt, row.provider, error, advice=BEGIN_AGAIN) from error
 
 
-@transactional
 def _link(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAccount, grant: Grant) -> str:
+    try:
+        return _link_once(rt, viewer, state, remote, grant)
+    except IntegrityError as error:
+        # two users at once: the unique index on (provider, upstream account) let one through
+        raise _in_use(rt, state.provider) from error
+
+
+def _in_use(rt: Runtime, slug: str) -> AccountInUse:
+    return AccountInUse(f"This {rt.providers[slug].label} account is already connected to another user. Disconnect it there first.")
+
+
+@transactional
+def _link_once(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAccount, grant: Grant) -> str:
     """One transaction: the row, its tokens, and whom the account proves the user to be."""
-    slug, label = state.provider, rt.providers[state.provider].label
+    slug = state.provider
     people.lock([viewer.person_id])
     row = for_update(LinkedAccount.select().where((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))).first()
     elsewhere = LinkedAccount.select().where(
@@ -200,7 +214,7 @@ def _link(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAccount,
         & (LinkedAccount.user != viewer.user_id)
     )
     if elsewhere.exists():
-        raise AccountInUse(f"This {label} account is already connected to another user. Disconnect it there first.")
+        raise _in_use(rt, slug)
     now = rt.clock.now()
     profile = {
         "external_id": remote.external_id,
@@ -246,7 +260,7 @@ def _detach(row: LinkedAccount) -> None:
     Booking.update(linked_account=None).where(Booking.linked_account == row.id).execute()
     AvailabilityCache.delete().where(AvailabilityCache.linked_account == row.id).execute()
     WebhookSubscription.delete().where(WebhookSubscription.linked_account == row.id).execute()
-    LinkedAccount.update(last_synced_at=None).where(LinkedAccount.id == row.id).execute()
+    LinkedAccount.update(last_synced_at=None, access_token=None, refresh_token=None).where(LinkedAccount.id == row.id).execute()
 
 
 def _called(row: LinkedAccount) -> str:

@@ -14,7 +14,7 @@ import structlog
 
 SECRET_NAMES = re.compile(r"token|secret|authorization|password|verifier|\bcode\b|cookie|signature|api_?key|\buid\b", re.IGNORECASE)
 SECRET_SHAPES = (
-    (re.compile(r"(?i)bearer\s+[\w.~+/=-]+"), "Bearer [redacted]"),
+    (re.compile(r"(?i)bearer\s+[\w.~+/=-]{20,}"), "Bearer [redacted]"),
     (re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "[redacted]"),
     (re.compile(r"(/bookings?/)[A-Za-z0-9_-]{16,}"), r"\1[redacted]"),
     (re.compile(r"(?i)((?:code|state|session|ticket|secret|bookingUidToReschedule)=)[^&\s\"']+"), r"\1[redacted]"),
@@ -31,11 +31,20 @@ def redact_text(text: str) -> str:
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if name not in ALLOWED_NAMES and SECRET_NAMES.search(name):
-            event[name] = "[redacted]"
-        elif isinstance(value, str):
-            event[name] = redact_text(value)
+        event[name] = _redacted(name, value)
     return event
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if name not in ALLOWED_NAMES and SECRET_NAMES.search(name):
+        return "[redacted]"
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, dict):
+        return {key: _redacted(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_redacted(name, inner) for inner in value]
+    return value
 
 
 def configure(level: str = "INFO") -> None:

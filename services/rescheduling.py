@@ -64,8 +64,8 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
         return recorded_outcome(earlier)
     booking = bookings.visible(viewer, request.booking_id)
     role = party(viewer, booking, "move")
+    _validate_move(rt, booking, request)
     new_end = request.new_start + (booking.end - booking.start)
-    _validate_move(rt, booking, request, new_end)
     blockers = move_blockers(booking, role, bookings.host_account(booking), rt.clock.now(), busy=False)
     if page := page_instead(rt, booking, blockers):
         return OnProviderPage(page, "This booking can only be moved on the provider's own page.")
@@ -99,13 +99,15 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
     )
 
 
-def _validate_move(rt: Runtime, booking: Booking, request: MoveRequest, new_end: datetime) -> None:
+def _validate_move(rt: Runtime, booking: Booking, request: MoveRequest) -> None:
     problems = []
     if request.new_start <= rt.clock.now():
         problems.append(FieldProblem(("newStart",), "The new start lies in the past."))
+    if request.new_start > rt.clock.now() + availability.FARTHEST:
+        problems.append(FieldProblem(("newStart",), "The new start lies more than two years ahead."))
     if request.new_start == booking.start:
         problems.append(FieldProblem(("newStart",), "The booking is at that time already."))
-    if request.new_end is not None and request.new_end != new_end:
+    if request.new_end is not None and request.new_end - request.new_start != booking.end - booking.start:
         problems.append(
             FieldProblem(("newEnd",), f"A move cannot resize: newEnd must be newStart plus {minutes_of(booking)} minutes, or left out.")
         )

@@ -42,7 +42,7 @@ from services.logging import get_logger
 from services.providers.base import AccessToken, BearerAuth, Grant
 from services.providers.transport import EXCHANGE_LIMIT
 from services.runtime import Runtime
-from services.vault import place
+from services.vault import VaultError, place
 
 log = get_logger("tokens")
 
@@ -146,7 +146,10 @@ def living(rt: Runtime, account: LinkedAccount) -> BearerAuth | None:
     """The present access token while it lives, for a last call on a link that is being taken down. Refreshes nothing."""
     if account.access_token is None or is_expired(rt, account):
         return None
-    return BearerAuth(rt.vault.open(account.access_token, _place(account.id, "access_token")))
+    try:
+        return BearerAuth(_open(rt, account, "access_token"))
+    except ProviderFailure:
+        return None
 
 
 def missing_scopes(rt: Runtime, provider: str, granted: Sequence[str] | None) -> list[str]:
@@ -172,6 +175,8 @@ def refresh_ahead(rt: Runtime, account_id: str) -> timedelta | None:
     if now >= early:
         refresh(rt, account_id, force=True)
         account = LinkedAccount.get_by_id(account_id)
+        if account.access_expires_at is None:
+            return None
         life = account.access_expires_at - account.tokens_received_at
     due: timedelta = account.tokens_received_at + life * random.uniform(*AHEAD) - now  # noqa: S311 - jitter
     return max(due, timedelta(seconds=1))
@@ -194,6 +199,7 @@ def _rotate(rt: Runtime, account: LinkedAccount) -> AccessToken:
 
 
 def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
+    exchange = _exchange(rt, account)
     claimed = _claim(rt, account)
     if claimed is None:
         return _wait_for_others(rt, account, waited=0)
@@ -201,7 +207,6 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     if newer := _newer_than(rt, account.id, account.token_version):
         _close(rotation_id)
         return newer
-    exchange = _exchange(rt, account)
     try:
         _check_room(rt, account, rotation_id, attempt)
         grant = exchange()
@@ -226,8 +231,14 @@ def _exchange(rt: Runtime, account: LinkedAccount) -> Callable[[], Grant]:
     provider = rt.providers[account.provider]
     if account.kind == MANAGED_USER:
         return lambda: provider.force_refresh(account.external_id)
-    spent = rt.vault.open(account.refresh_token, _place(account.id, "refresh_token"))
+    if account.refresh_token is None:
+        return lambda: _nothing_to_exchange(account)
+    spent = _open(rt, account, "refresh_token")
     return lambda: provider.refresh(spent)
+
+
+def _nothing_to_exchange(account: LinkedAccount) -> Grant:
+    raise InvalidGrant(account.provider, "the provider never gave a refresh token")
 
 
 def _claim(rt: Runtime, account: LinkedAccount) -> tuple[str, int] | None:
@@ -376,7 +387,20 @@ def _touch(rt: Runtime, account: LinkedAccount) -> None:
 
 
 def _token(rt: Runtime, account: LinkedAccount) -> AccessToken:
-    return AccessToken(rt.vault.open(account.access_token, _place(account.id, "access_token")), account.token_version)
+    return AccessToken(_open(rt, account, "access_token"), account.token_version)
+
+
+def _open(rt: Runtime, account: LinkedAccount, column: str) -> str:
+    """Unseal a token. A lost sealing key is the operator's to bring back; connecting again helps as well."""
+    try:
+        return rt.vault.open(getattr(account, column), _place(account.id, column))
+    except VaultError as error:
+        log.error("a stored token cannot be opened", account=account.id, reason=str(error))  # noqa: TRY400 - no traceback of secrets
+        raise ProviderFailure(
+            "This installation cannot open the stored connection. Tell its operator, or connect again.",
+            code="CLIENT_MISCONFIGURED",
+            retryable=False,
+        ) from error
 
 
 def _newer_than(rt: Runtime, account_id: str, version: int) -> AccessToken | None:
@@ -438,23 +462,26 @@ class AccountTokens:
 
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
-        self._hopeless: dict[str, int] = {}
+        self._on_trial: dict[str, int] = {}
 
     def current(self, account_id: str) -> AccessToken:
         return ensure_valid(self._rt, account_id)
 
     def renew(self, account_id: str, refused: AccessToken) -> AccessToken:
-        """One renewal per refused version; one that was refused although it was fresh is not renewed again."""
+        """One renewal per refused version; one that came of a refusal and never served is not renewed again."""
         # one reading decides: with two, a pair stored between them would be exchanged as well
         account = _usable(self._rt, account_id)
         if account.token_version > refused.version:
             return _token(self._rt, account)
-        if self._hopeless.get(account_id) == refused.version:
+        if self._on_trial.get(account_id) == refused.version:
             raise TokenRefused(account.provider, "refused a token that was fresh")
+        # said before the new pair can be seen: whoever is refused with it must not renew it again
+        self._on_trial[account_id] = refused.version + 1
         return _rotate(self._rt, account)
 
-    def refused_fresh(self, account_id: str, token: AccessToken) -> None:
-        self._hopeless[account_id] = token.version
+    def served(self, account_id: str, token: AccessToken) -> None:
+        if self._on_trial.get(account_id) == token.version:
+            del self._on_trial[account_id]
 
     def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
         LinkedAccount.update(problem_code="SCOPE_MISSING", missing_scopes=list(scopes)).where(

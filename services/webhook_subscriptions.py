@@ -10,7 +10,7 @@ from services.errors import ConveneError, ProviderError
 from services.logging import get_logger
 from services.providers.base import AccountAuth, Auth, BearerAuth
 from services.runtime import Runtime
-from services.vault import place
+from services.vault import VaultError, place
 
 log = get_logger("webhooks")
 
@@ -47,7 +47,7 @@ def ensure(rt: Runtime, account_id: str) -> None:
         if row.external_id and provider.subscription_alive(auth, row.external_id, row.url):
             _set(row, state="active", last_error=None)
             return
-        secret = rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret"))
+        secret = _secret(rt, row)
         external_id = provider.subscribe(auth, url=row.url, secret=secret)
     except ConveneError as error:
         _set(row, state="retrying", last_error=error.code)
@@ -79,6 +79,17 @@ def _row(rt: Runtime, account: LinkedAccount) -> WebhookSubscription:
         .execute()
     )
     return WebhookSubscription.get(WebhookSubscription.linked_account == account.id)
+
+
+def _secret(rt: Runtime, row: WebhookSubscription) -> str:
+    """The secret; a new one where the old was sealed with a key that is lost."""
+    where = place("webhook_subscription", row.id, "secret")
+    try:
+        return rt.vault.open(row.secret, where)
+    except VaultError:
+        fresh = secrets.token_urlsafe(32)
+        _set(row, secret=rt.vault.seal(fresh, where))
+        return fresh
 
 
 def _set(row: WebhookSubscription, **values: Any) -> bool:

@@ -22,9 +22,11 @@ from services.vault import place
 
 log = get_logger("webhooks")
 
-MAX_ATTEMPTS = 10
+MAX_ATTEMPTS = 15
+"""With the pauses between them: some five hours."""
 BATCH = 20
 KEPT_FOR = timedelta(days=14)
+KEYS_KEPT_FOR = 2 * KEPT_FOR
 WAITING = ("PENDING", "RETRYING")
 LONGEST_BACKOFF = 3600
 
@@ -35,6 +37,10 @@ class UnknownEndpoint(Exception):
 
 class BadSignature(Exception):
     """Unsigned, wrongly signed, or signed with another secret."""
+
+
+class TooOld(Exception):
+    """Older than the keys that would show it to be a repeat."""
 
 
 class NotJson(Exception):
@@ -58,7 +64,7 @@ class _Target:
 def receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes) -> bool:
     """Verify and store a delivery to a subscription's own endpoint; True when it was new.
 
-    Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson.
+    Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson, TooOld.
     """
     row = (
         WebhookSubscription.select(WebhookSubscription, LinkedAccount.connected)
@@ -90,6 +96,9 @@ def _store(rt: Runtime, target: _Target, headers: Headers, body: bytes) -> bool:
         rt.metrics.webhooks_received.labels(target.provider, "not_json").inc()
         raise NotJson from error
     now, event_id = rt.clock.now(), new_id()
+    if delivery.sent_at is not None and delivery.sent_at < now - KEYS_KEPT_FOR:
+        rt.metrics.webhooks_received.labels(target.provider, "too_old").inc()
+        raise TooOld
     new = list(
         WebhookEvent.insert(
             id=event_id,
@@ -215,4 +224,4 @@ def clean_up(rt: Runtime) -> int:
     now = rt.clock.now()
     old = ~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - KEPT_FOR)
     WebhookEvent.update(body=None).where(old & WebhookEvent.body.is_null(False)).execute()
-    return int(WebhookEvent.delete().where(~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - 2 * KEPT_FOR)).execute())
+    return int(WebhookEvent.delete().where(~WebhookEvent.state.in_(WAITING) & (WebhookEvent.received_at < now - KEYS_KEPT_FOR)).execute())

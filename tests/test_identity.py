@@ -80,27 +80,25 @@ def test_no_token(world: World) -> None:
     assert_refused(world, None)
 
 
-@pytest.mark.parametrize("scheme", ["Basic", "Token", "DPoP", "Bearerer"])
-def test_another_scheme(world: World, scheme: str) -> None:
-    assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT), scheme)
+def test_another_scheme(world: World) -> None:
+    for scheme in ["Basic", "Token", "DPoP", "Bearerer"]:
+        assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT), scheme)
 
 
 def test_the_schemes_name_may_be_written_in_any_case(world: World) -> None:
     assert ask(world, world.issuer.token(world.clock.now(), SUBJECT), "bEARER").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "token", ["garbage", "a.b.c", "..", "eyJhbGciOiJFUzI1NiJ9.e30.", "null", "x" * 20_000, "%00", "eyJ.eyJ.eyJ", "a b c", "1"]
-)
-def test_garbage(world: World, token: str) -> None:
-    assert_refused(world, token)
+def test_garbage(world: World) -> None:
+    for token in ["garbage", "a.b.c", "..", "eyJhbGciOiJFUzI1NiJ9.e30.", "null", "x" * 20_000, "%00", "eyJ.eyJ.eyJ", "a b c", "1"]:
+        assert_refused(world, token)
 
 
-@pytest.mark.parametrize("header", ["Bearer", "bearer", "Bearer\t", ""])
-def test_a_header_without_a_token(world: World, header: str) -> None:
-    answer = world.http.post("/graphql", json={"query": VIEWER}, headers={"Authorization": header.strip()})
-    assert answer.status_code == 401
-    assert User.select().count() == 0
+def test_a_header_without_a_token(world: World) -> None:
+    for header in ["Bearer", "bearer", "Bearer\t", ""]:
+        answer = world.http.post("/graphql", json={"query": VIEWER}, headers={"Authorization": header.strip()})
+        assert answer.status_code == 401
+        assert User.select().count() == 0
 
 
 def test_garbage_that_is_no_text_at_all(world: World) -> None:
@@ -109,18 +107,15 @@ def test_garbage_that_is_no_text_at_all(world: World) -> None:
     assert answer.json()["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
+def test_outside_its_time(world: World) -> None:
+    for claims in [
         {"exp": -31},
         {"exp": -86_400},
         {"nbf": 31},
         {"nbf": 3600},
-    ],
-)
-def test_outside_its_time(world: World, claims: dict[str, int]) -> None:
-    moved = {name: stamp(world, seconds=seconds) for name, seconds in claims.items()}
-    assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, **moved))
+    ]:
+        moved = {name: stamp(world, seconds=seconds) for name, seconds in claims.items()}
+        assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, **moved))
 
 
 @pytest.mark.parametrize("claims", [{"exp": -29}, {"nbf": 29}])
@@ -136,32 +131,32 @@ def test_a_token_ends_while_convene_runs(world: World) -> None:
     assert ask(world, token).status_code == 401
 
 
-@pytest.mark.parametrize("claims", [{"exp": None}, {"exp": "tomorrow"}, {"exp": True}, {"nbf": "yesterday"}, {"nbf": {}}, {"exp": []}])
-def test_times_that_are_none(world: World, claims: dict[str, Any]) -> None:
-    assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, **claims))
+def test_times_that_are_none(world: World) -> None:
+    for claims in [{"exp": None}, {"exp": "tomorrow"}, {"exp": True}, {"nbf": "yesterday"}, {"nbf": {}}, {"exp": []}]:
+        assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, **claims))
 
 
-@pytest.mark.parametrize("audience", ["another-application", ["a", "b"], "", None, [], "convene-tests-2", {"aud": 1}, 1, [["convene-tests"]]])
-def test_another_audience(world: World, audience: Any) -> None:
-    assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, aud=audience))
+def test_another_audience(world: World) -> None:
+    for audience in ["another-application", ["a", "b"], "", None, [], "convene-tests-2", {"aud": 1}, 1, [["convene-tests"]]]:
+        assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, aud=audience))
 
 
 def test_one_of_several_audiences_is_enough(world: World) -> None:
     assert ask(world, world.issuer.token(world.clock.now(), SUBJECT, aud=["other", Issuer.audience])).status_code == 200
 
 
-@pytest.mark.parametrize("wrong", ["https://elsewhere.example", "", None, 1, "convene-development"])
-def test_another_issuer(world: World, wrong: Any) -> None:
-    assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, iss=wrong))
+def test_another_issuer(world: World) -> None:
+    for wrong in ["https://elsewhere.example", "", None, 1, "convene-development"]:
+        assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, iss=wrong))
 
 
 def test_the_issuers_address_with_a_slash_more_is_another_one(world: World) -> None:
     assert_refused(world, world.issuer.token(world.clock.now(), SUBJECT, iss=f"{world.issuer.url}/"))
 
 
-@pytest.mark.parametrize("subject", [None, "", 7, ["a"], {"sub": "a"}])
-def test_without_a_subject(world: World, subject: Any) -> None:
-    assert_refused(world, world.issuer.token(world.clock.now(), subject))
+def test_without_a_subject(world: World) -> None:
+    for subject in [None, "", 7, ["a"], {"sub": "a"}]:
+        assert_refused(world, world.issuer.token(world.clock.now(), subject))
 
 
 def test_the_algorithm_none(world: World) -> None:
@@ -175,7 +170,9 @@ def test_the_algorithm_none(world: World) -> None:
 @pytest.mark.parametrize("form", ["pem", "der", "json"])
 def test_the_public_key_taken_as_a_shared_secret(world: World, form: str) -> None:
     key = world.issuer.key
-    secret = {"pem": key.as_pem(private=False), "der": key.as_der(private=False), "json": json.dumps(key.as_dict(private=False)).encode()}[form]
+    secret = {"pem": key.as_pem(private=False), "der": key.as_der(private=False), "json": json.dumps(key.as_dict(private=False)).encode()}[
+        form
+    ]
     header = encoded(json.dumps({"alg": "HS256", "kid": key.kid}).encode())
     signed = f"{header}.{world.issuer.token(world.clock.now(), SUBJECT).split('.')[1]}"
     assert_refused(world, f"{signed}.{encoded(hmac.new(secret, signed.encode(), hashlib.sha256).digest())}")
@@ -331,7 +328,9 @@ def test_the_viewer_is_who_the_token_says(world: World) -> None:
     assert viewer(world, email="clara@example.test", email_verified=True, name="Clara Coach", zoneinfo="Europe/Berlin") == found
 
 
-@pytest.mark.parametrize("claims", [{}, {"name": "", "zoneinfo": ""}, {"name": 7, "zoneinfo": 7}, {"name": "  ", "zoneinfo": "Mars/Olympus"}])
+@pytest.mark.parametrize(
+    "claims", [{}, {"name": "", "zoneinfo": ""}, {"name": 7, "zoneinfo": 7}, {"name": "  ", "zoneinfo": "Mars/Olympus"}]
+)
 def test_name_and_zone_fall_back(world: World, claims: dict[str, Any]) -> None:
     found = viewer(world, **claims)
     assert (found["name"], found["timeZone"], found["email"]) == ("Unnamed", "UTC", None)
@@ -347,9 +346,9 @@ def test_name_and_zone_of_the_linked_account_stand_in(world: World) -> None:
     assert (found["name"], found["timeZone"]) == ("Clara", "Europe/Berlin")
 
 
-@pytest.mark.parametrize("claim", [1, "true", "True", None, {}, [True], "yes", 0, False])
-def test_only_boolean_true_makes_an_admin(world: World, claim: Any) -> None:
-    assert viewer(world, admin=claim)["isAdmin"] is False
+def test_only_boolean_true_makes_an_admin(world: World) -> None:
+    for claim in [1, "true", "True", None, {}, [True], "yes", 0, False]:
+        assert viewer(world, admin=claim)["isAdmin"] is False
 
 
 def test_admin_comes_and_goes_with_the_token(world: World) -> None:
@@ -457,7 +456,13 @@ def test_the_names_of_claims_can_be_set(world: World, database_url: str, issuer:
     with World(database_url, issuer, shared_sandbox, **names) as mine:
         found = viewer(
             mine,
-            **{"https://app.example/email": "c@example.test", "https://app.example/verified": True, "nickname": "Clara", "tz": "Asia/Tokyo", "is_staff": True},
+            **{
+                "https://app.example/email": "c@example.test",
+                "https://app.example/verified": True,
+                "nickname": "Clara",
+                "tz": "Asia/Tokyo",
+                "is_staff": True,
+            },
         )
         assert found == {"id": found["id"], "name": "Clara", "email": "c@example.test", "timeZone": "Asia/Tokyo", "isAdmin": True}
         assert viewer(mine, sub="other", name="Clara", admin=True, email="d@example.test", email_verified=True)["isAdmin"] is False

@@ -12,6 +12,7 @@ from harness import COMPLETE, CONNECT, CONNECTION, DISCONNECT, REFRESH, SYNC, Ca
 
 from models import AvailabilityCache, LinkedAccount, OAuthState, WebhookSubscription
 from sandbox.app import Sandbox
+from services.vault import Vault, new_key
 
 TOKEN = "/calcom/v2/auth/oauth2/token"
 ME = "/calcom/v2/me"
@@ -54,7 +55,7 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
 
 def subscriptions(world: World) -> list[str]:
     """The addresses that Cal.com calls."""
-    return [hook.subscriber_url for hook in world.sandbox.world.calcom.webhooks.values()]
+    return [hook.url for hook in world.sandbox.world.calcom.webhooks.values()]
 
 
 @pytest.fixture
@@ -207,13 +208,13 @@ def test_nobody_completes_what_somebody_else_began(world: World) -> None:
     assert clara.complete(begun["state"])["__typename"] == "ProviderLinked"
 
 
-def test_a_consent_link_sent_to_somebody_else_does_not_bring_me_their_account(world: World) -> None:
-    """Mallory knows the state she began; what only the consenting browser got must be needed too."""
+def test_the_browser_that_consents_links_nothing_by_itself(world: World) -> None:
+    """What comes back to a browser is worth nothing to anybody but the user who began."""
     clara, mallory = person(world), person(world, "Mallory")
     begun = mallory.begin()
     clara.consent(begun)
-    assert mallory.complete(begun["state"])["__typename"] == "AuthorizationExpired"
-    assert told(mallory) == ("NOT_CONNECTED", None)
+    assert clara.complete(begun["state"])["__typename"] == "AuthorizationExpired"
+    assert (told(clara), told(mallory)) == (("NOT_CONNECTED", None), ("NOT_CONNECTED", None))
     assert world.calls("POST", TOKEN) == 0
 
 
@@ -274,7 +275,8 @@ def test_a_browser_that_comes_back_twice_changes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{}, {"state": ""}, {"code": "c"}, {"state": "unknown", "code": "c"}, {"state": "s" * 5000}, {"state": "s", "code": "c" * 5000}]
+    "query",
+    [{}, {"state": ""}, {"code": "c"}, {"state": "unknown", "code": "c"}, {"state": "s" * 5000}, {"state": "s", "code": "c" * 5000}],
 )
 def test_a_callback_that_answers_nothing_of_ours_is_a_400(world: World, query: dict[str, str]) -> None:
     found = httpx.get(f"{world.url}/oauth/calcom/callback", params=query)
@@ -300,7 +302,9 @@ def test_the_return_page_shows_what_came_back_and_runs_nothing(world: World) -> 
 # ---- where the browser goes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", [RETURN_TO + "&x=1", "https://app.example.test/", "javascript:alert(1)", "", "//evil.test", RETURN_TO + "/"])
+@pytest.mark.parametrize(
+    "address", [RETURN_TO + "&x=1", "https://app.example.test/", "javascript:alert(1)", "", "//evil.test", RETURN_TO + "/"]
+)
 def test_an_address_that_is_not_allowed_is_refused_before_anything(with_frontend: World, address: str) -> None:
     clara = person(with_frontend)
     found = clara.begin(returnTo=address)
@@ -355,13 +359,18 @@ def full_listings(world: World) -> int:
     return sum("afterStart" in r.query for r in world.sandbox.requests if r.path == BOOKINGS)
 
 
-@pytest.mark.parametrize("by", ["reconnecting", "relinking"])
-def test_the_reconciling_job_goes_on_after_connecting_again(world: World, by: str) -> None:
+def _revoke(world: World, clara: Caller) -> None:
+    world.sandbox_call("calcom/tokens/revoke", email=clara.email)
+
+
+def _disconnect(_world: World, clara: Caller) -> None:
+    clara.one(DISCONNECT)
+
+
+@pytest.mark.parametrize("interrupt", [lambda _world, _clara: None, _revoke, _disconnect], ids=["uninterrupted", "reconnected", "relinked"])
+def test_the_reconciling_job_goes_on_after_connecting_again(world: World, interrupt: Callable[[World, Caller], None]) -> None:
     clara = world.coach()
-    if by == "reconnecting":
-        world.sandbox_call("calcom/tokens/revoke", email=clara.email)
-    else:
-        clara.one(DISCONNECT)
+    interrupt(world, clara)
     for _ in range(3):
         world.move_clock(hours=1)
         world.jobs()
@@ -596,6 +605,17 @@ def test_a_connection_that_needs_its_person_can_be_disconnected(world: World) ->
     assert told(clara) == ("NOT_CONNECTED", None)
 
 
+def test_a_link_whose_tokens_cannot_be_opened_can_be_taken_back_and_made_again(world: World) -> None:
+    """The installation lost its sealing key; its people must not be stuck with that."""
+    clara, ida = world.coach(), world.coach("Ida")
+    world.rt.vault = Vault([new_key("other")])
+    assert clara.one(DISCONNECT)["__typename"] == "ProviderUnlinked"
+    for person in (clara, ida):
+        begun = returned(person)
+        assert person.complete(begun["state"])["__typename"] == "ProviderLinked"
+        assert person.one(SYNC)["__typename"] == "BookingsSynced"
+
+
 def test_a_subscription_made_while_disconnecting_is_not_left_behind(world: World) -> None:
     clara = person(world)
     begun = returned(clara)
@@ -623,7 +643,7 @@ def test_linking_again_after_a_disconnect_reuses_the_row(world: World) -> None:
     after = clara.one(CONNECTION)["linkedAccount"]
     assert (after["id"], after["linkedAt"], after["state"]) == (before["id"], "2027-03-01T08:05:00Z", "ACTIVE")
     assert len(subscriptions(world)) == 1
-    assert [b["id"] for b in clara.bookings()][0] == booking["id"]
+    assert clara.bookings()[0]["id"] == booking["id"]
     assert len(clara.bookings()) == 2
 
 
@@ -694,6 +714,7 @@ def test_every_problem_has_a_state_a_sentence_and_a_way_back(world: World, code:
     world.sandbox.world.requests.clear()
     assert clara.one(SYNC)["__typename"] == refusal
     assert world.calls("GET", BOOKINGS) == 0
+    world.move_clock(seconds=61)
     clara.link()
     assert told(clara) == ("ACTIVE", None)
 

@@ -1,5 +1,6 @@
 """Settings: everything wrong is told at once, aliases and lists are understood, secrets are never shown."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -185,9 +186,12 @@ def test_lists_are_separated_by_commas() -> None:
 
 def test_reading_another_environment_leaves_the_own_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVENE_LOG_LEVEL", "ERROR")
+    before = dict(os.environ)
     loaded, _ = settings.load(PRODUCTION)
     assert loaded.log_level == "INFO"
-    assert Settings().log_level == "ERROR"
+    with pytest.raises(SettingsError):
+        settings.load({"CONVENE_PORT": "none"})
+    assert dict(os.environ) == before
 
 
 # ---- what is kept -----------------------------------------------------------------------------------------------------------

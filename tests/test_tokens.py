@@ -229,6 +229,38 @@ def test_an_answer_without_a_refresh_token_keeps_the_old_one(world: World) -> No
     assert clara.one(SYNC)["__typename"] == "BookingsSynced"
 
 
+def test_an_answer_that_does_not_say_how_long_it_lives_is_used_until_it_is_refused(world: World) -> None:
+    """The job that renews ahead takes it too, and has nothing more to plan."""
+    clara = linked(world)
+    clara.one(SYNC)
+    body = {"access_token": plain(world, clara), "token_type": "bearer"}
+    world.sandbox.fault({"kind": "status", "status": 200, "body": body}, method="POST", path=TOKEN)
+    world.move_clock(minutes=24)
+    world.jobs()
+    assert exchanges(world) == 1
+    assert "job failed" not in world.logged.getvalue()
+    assert clara.one(CONNECTION)["linkedAccount"]["accessTokenExpiresAt"] is None
+    world.move_clock(minutes=10)
+    assert clara.one(SYNC)["__typename"] == "BookingsSynced"
+    assert exchanges(world) == 2
+
+
+def test_an_account_that_never_got_a_refresh_token_asks_for_its_person_at_the_end(world: World) -> None:
+    clara = linked(world)
+    body = {"access_token": plain(world, clara), "token_type": "bearer", "expires_in": 1800}
+    clara.one(DISCONNECT)
+    world.sandbox.fault({"kind": "status", "status": 200, "body": body}, method="POST", path=TOKEN)
+    clara.link()
+    assert row_of(clara).refresh_token is None
+    assert clara.one(SYNC)["__typename"] == "BookingsSynced"
+    world.sandbox.world.requests.clear()
+    world.move_clock(minutes=30)
+    assert clara.one(SYNC)["__typename"] == "ConnectionUnusable"
+    assert told(clara)[0] == "NEEDS_RECONNECT"
+    assert exchanges(world) == 0
+    assert told(clara.link()) == ("ACTIVE", None, None)
+
+
 def test_an_answer_with_fewer_scopes_asks_for_the_person(world: World) -> None:
     clara = linked(world)
     for row in world.sandbox.world.calcom.tokens.values():
@@ -430,6 +462,14 @@ def test_a_token_that_is_refused_even_when_fresh_leads_to_no_storm(world: World)
     assert {clara.one(SYNC)["__typename"] for _ in range(6)} == {"ProviderFailure"}
     assert exchanges(world) == 1
     assert world.calls("GET", BOOKINGS) == 7
+
+
+def test_twenty_calls_that_are_refused_even_when_fresh_lead_to_no_storm(world: World) -> None:
+    clara = linked(world)
+    world.sandbox.fault({"kind": "status", "status": 401, "body": REFUSED_TOKEN}, method="GET", path=BOOKINGS, times=None)
+    assert {found["__typename"] for found in at_once(20, lambda: clara.one(SYNC))} == {"ProviderFailure"}
+    assert exchanges(world) == 1
+    assert told(clara) == ("ACTIVE", None, None)
 
 
 def test_a_token_that_served_and_is_refused_later_is_renewed_like_any_other(world: World) -> None:

@@ -195,12 +195,12 @@ def test_a_provider_that_cannot_be_read_means_retry_then_success(world: World, c
 def test_what_never_works_dies_with_a_reason(world: World, clara: Caller, admin: Caller) -> None:
     world.sandbox.fault(method="GET", path="/calcom/v2/bookings/*", effect={"kind": "malformed"}, times=None)
     world.book(clara, at(2, 9))
-    for _ in range(12):
+    for _ in range(17):
         world.jobs()
         world.rt.transport._breakers.clear()
         world.move_clock(hours=1)
     (event,) = inbox(admin, state="DEAD")
-    assert (event["attempts"], event["lastError"]) == (10, "PROVIDER_BAD_ANSWER")
+    assert (event["attempts"], event["lastError"]) == (15, "PROVIDER_BAD_ANSWER")
     assert inbox(admin, state="RETRYING") == []
 
 

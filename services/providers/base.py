@@ -71,8 +71,8 @@ class TokenSource(Protocol):
     def renew(self, account_id: str, refused: AccessToken) -> AccessToken:
         """Another token than the one that was refused; at most one exchange per token version."""
 
-    def refused_fresh(self, account_id: str, token: AccessToken) -> None:
-        """A token that was just renewed was refused as well: do not renew it again on that account."""
+    def served(self, account_id: str, token: AccessToken) -> None:
+        """The provider took this token."""
 
     def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
         """The provider answered that the account's token lacks these scopes. Raises ConnectionUnusable."""
@@ -166,11 +166,13 @@ class Delivery:
     """What a webhook says, as far as it is believed without reading back.
 
     `booking_ids` are to be read back; `requested_id` was pending at the time of the event; empty ids: nothing to do.
+    `sent_at`: when the provider says it made it, where it is part of what is signed.
     """
 
     kind: str
     booking_ids: tuple[str, ...] = field(default=(), repr=False)
     requested_id: str | None = field(default=None, repr=False)
+    sent_at: datetime | None = None
 
 
 class Provider(Protocol):

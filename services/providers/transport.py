@@ -122,26 +122,25 @@ class Transport:
     ) -> Any:
         """One logical call; returns the decoded JSON (None for an empty body). Raises ProviderError and Problems."""
         request = _Request(dialect, operation, method, url, dict(headers or {}), params, json, auth)
-        token = self._tokens.current(auth.account_id) if isinstance(auth, AccountAuth) else None
+        if not isinstance(auth, AccountAuth):
+            return self._send_safely(request, None)
         try:
-            return self._send_safely(request, token)
-        except TokenRefused:
-            if token is None or not isinstance(auth, AccountAuth):
-                raise
-            return self._repeat(request, auth.account_id, token)
+            return self._send_as(request, auth.account_id)
         except InsufficientScope as error:
-            if isinstance(auth, AccountAuth):
+            if error.scopes:  # else no consent of the person's would help
                 self._tokens.lacks_scopes(auth.account_id, error.scopes)
             raise
 
-    def _repeat(self, request: "_Request", account_id: str, refused: AccessToken) -> Any:
-        """Once more, with another token."""
-        token = self._tokens.renew(account_id, refused)
+    def _send_as(self, request: "_Request", account_id: str) -> Any:
+        """With the account's token, and once more with another when that one is refused."""
+        token = self._tokens.current(account_id)
         try:
-            return self._send_safely(request, token)
+            answer = self._send_safely(request, token)
         except TokenRefused:
-            self._tokens.refused_fresh(account_id, token)
-            raise
+            token = self._tokens.renew(account_id, token)
+            answer = self._send_safely(request, token)
+        self._tokens.served(account_id, token)
+        return answer
 
     def get_public(self, url: str) -> Any:
         """A JSON document of no provider (an issuer's key set). Raises ProviderError."""
@@ -210,7 +209,9 @@ class Transport:
         raise Refused(slug, dialect.says(body), status=response.status_code, body=None if body is _UNREADABLE else body)
 
     def _limited(self, request: "_Request", response: httpx.Response, limits: Limits | None) -> RateLimited:
-        wait = self._retry_after(response) or (limits.reset_after if limits else timedelta(seconds=60))
+        wait = self._retry_after(response)
+        if wait is None:
+            wait = limits.reset_after if limits else timedelta(seconds=60)
         self._budget.observe(request.budget_key, 0, wait)
         return RateLimited(request.dialect.slug, self._now() + wait)
 

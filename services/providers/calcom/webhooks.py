@@ -7,9 +7,11 @@ was pending then. Meetings' start and end, recordings and no-shows are read back
 import hashlib
 import hmac
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from services.providers.base import Delivery, Headers
+from services.providers.calcom import payloads
 
 # BOOKING_CONFIRMED does not exist: a confirmation arrives as BOOKING_CREATED.
 TRIGGERS = (
@@ -50,7 +52,14 @@ def read(payload: Any) -> Delivery:
         return Delivery(kind)
     uid = _uid(facts.get("uid")) or _uid(facts.get("bookingUid"))
     ids = tuple(i for i in (uid, _uid(facts.get("rescheduleUid"))) if i)
-    return Delivery(kind, ids, uid if kind == "BOOKING_REQUESTED" else None)
+    return Delivery(kind, ids, uid if kind == "BOOKING_REQUESTED" else None, _moment(payload.get("createdAt")))
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        return payloads.moment(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _uid(value: Any) -> str | None:
