@@ -31,7 +31,7 @@ log = get_logger("graphql")
 
 ASSETS = Path(__file__).parent.parent / "var" / "assets" / "graphiql"
 SHOWN = (BadUserInput, Forbidden)
-GIVEN_UP = ("Validation aborted", "Syntax Error: Document contains more than", "Too many validation errors")
+GIVEN_UP = ("Validation aborted", "Syntax Error: Document contains more than", "Too many validation errors", "Maximum introspection depth")
 
 
 class View(StrawberryView):
@@ -102,8 +102,9 @@ def _operation(body: bytes) -> GraphQLRequestData:
     if not isinstance(operation, dict) or not isinstance(operation.get("query"), str):
         raise BadUserInput('Send one operation as {"query": "...", "variables": {...}}.')
     variables, name = operation.get("variables"), operation.get("operationName")
-    if not isinstance(variables, (dict, type(None))):
-        raise BadUserInput("`variables` must be an object.")
+    for field in ("variables", "extensions"):
+        if not isinstance(operation.get(field), (dict, type(None))):
+            raise BadUserInput(f"`{field}` must be an object.")
     if not isinstance(name, (str, type(None))):
         raise BadUserInput("`operationName` must be a text.")
     return GraphQLRequestData(query=operation["query"], variables=variables, operation_name=name, extensions=None)

@@ -17,7 +17,7 @@ def _serialize(value: datetime) -> str:
     return f"{text}.{value.microsecond // 1000:03d}Z" if value.microsecond // 1000 else f"{text}Z"
 
 
-CLOCK = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?"
+CLOCK = r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?|\d{8}[Tt]\d{4}(\d\d(\.\d{1,9})?)?)"
 NAIVE = re.compile(rf"^{CLOCK}\Z")
 SHAPE = re.compile(rf"^{CLOCK}([Zz]|[+-]\d\d(:?\d\d)?)\Z")
 

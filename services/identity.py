@@ -70,7 +70,7 @@ class Verifier:
         """The claims of an Authorization header. Raises Unauthenticated, with the reason for the log."""
         scheme, _, token = (header or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip() or len(token) > MAX_TOKEN:
-            raise Unauthenticated("no bearer token")
+            raise Unauthenticated("no token")
         claims = self._decode(token.strip())
         self._check(claims)
         return self._read(claims)

@@ -14,7 +14,7 @@ import structlog
 
 SECRET_NAMES = re.compile(r"token|secret|authorization|password|verifier|\bcode\b|cookie|signature|api_?key|\buid\b", re.IGNORECASE)
 SECRET_SHAPES = (
-    (re.compile(r"(?i)bearer\s+[\w.~+/=-]{20,}"), "Bearer [redacted]"),
+    (re.compile(r"(?i)bearer\s+[\w.~+/=-]+"), "Bearer [redacted]"),
     (re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "[redacted]"),
     (re.compile(r"(/bookings?/)[A-Za-z0-9_-]{16,}"), r"\1[redacted]"),
     (re.compile(r"(?i)((?:code|state|session|ticket|secret|bookingUidToReschedule)=)[^&\s\"']+"), r"\1[redacted]"),
