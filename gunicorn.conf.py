@@ -6,6 +6,7 @@ before it answers us.
 """
 
 import os
+import sys
 
 bind = f"{os.environ.get('CONVENE_HOST', '127.0.0.1')}:{os.environ.get('CONVENE_PORT') or os.environ.get('PORT') or 8000}"
 workers = 1
@@ -18,6 +19,16 @@ limit_request_line = 8190
 limit_request_fields = 100
 accesslog = None
 preload_app = False
+
+
+def on_starting(server):  # noqa: ANN001, ANN201, ARG001 - gunicorn's signature
+    import settings  # noqa: PLC0415 - after gunicorn has put this folder on the path
+
+    try:
+        settings.load()
+    except settings.SettingsError as error:
+        # once and plainly, before any worker is started
+        sys.exit(str(error))
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's signature

@@ -247,7 +247,10 @@ class Scheduler:
 
     def start(self) -> None:
         self._rt.wake = self._wake
-        claims.schedule("clean_up", "", self._rt.clock.now() + CLEAN_UP_EVERY)
+        now = self._rt.clock.now()
+        claims.schedule("clean_up", "", now + CLEAN_UP_EVERY)
+        for account_id in webhook_subscriptions.moved(self._rt):
+            claims.schedule("webhooks", account_id, now)
         release_connection()
         self._scheduler.start()
         for name in ("heartbeat", "work", "webhooks", "operations"):

@@ -44,6 +44,12 @@ def ensure(rt: Runtime, account_id: str) -> None:
     row = _row(rt, account)
     token = BearerAuth(tokens.ensure_valid(rt, account_id).value)
     try:
+        if row.url != _address(rt, row):
+            # the installation moved: what still calls the old address is taken down first
+            if row.external_id:
+                provider.unsubscribe(auth, row.external_id)
+            _set(row, url=_address(rt, row), external_id=None)
+            row = WebhookSubscription.get_by_id(row.id)
         if row.external_id and provider.subscription_alive(auth, row.external_id, row.url):
             _set(row, state="active", last_error=None)
             return
@@ -70,7 +76,7 @@ def _row(rt: Runtime, account: LinkedAccount) -> WebhookSubscription:
             linked_account=account.id,
             provider=account.provider,
             endpoint=endpoint,
-            url=f"{rt.settings.public_url}/webhooks/{account.provider}/{endpoint}",
+            url="",
             secret=rt.vault.seal(secrets.token_urlsafe(32), place("webhook_subscription", row_id, "secret")),
         )
         .on_conflict(conflict_target=[WebhookSubscription.linked_account], action="nothing")
@@ -79,6 +85,16 @@ def _row(rt: Runtime, account: LinkedAccount) -> WebhookSubscription:
         .execute()
     )
     return WebhookSubscription.get(WebhookSubscription.linked_account == account.id)
+
+
+def _address(rt: Runtime, row: WebhookSubscription) -> str:
+    return f"{rt.settings.public_url}/webhooks/{row.provider}/{row.endpoint}"
+
+
+def moved(rt: Runtime) -> list[str]:
+    """Accounts whose subscription calls another address than this installation has now."""
+    elsewhere = ~WebhookSubscription.url.startswith(f"{rt.settings.public_url}/")
+    return [row[0] for row in WebhookSubscription.select(WebhookSubscription.linked_account).where(elsewhere).tuples()]
 
 
 def _secret(rt: Runtime, row: WebhookSubscription) -> str:

@@ -12,7 +12,7 @@ import pytest
 from harness import INBOX, LEGACY_SECRET, Caller, World, at, iso
 
 from models import WebhookEvent, WebhookSubscription
-from services import webhooks
+from services import webhook_subscriptions, webhooks
 
 
 @pytest.fixture
@@ -270,3 +270,17 @@ def test_raw_bodies_are_sealed_and_forgotten_after_two_weeks(world: World, clara
     webhooks.clean_up(world.rt)
     assert WebhookEvent.get().body is None
     assert inbox(admin)[0]["state"] == "APPLIED"
+
+
+def test_an_installation_that_moved_is_called_at_its_new_address(world: World, clara: Caller) -> None:
+    (before,) = world.sandbox.world.calcom.webhooks.values()
+    WebhookSubscription.update(url="http://127.0.0.1:9/webhooks/calcom/old").execute()
+    assert webhook_subscriptions.moved(world.rt) == [WebhookSubscription.get().linked_account_id]
+    world.move_clock(hours=1, minutes=1)
+    world.jobs()
+    assert webhook_subscriptions.moved(world.rt) == []
+    (after,) = world.sandbox.world.calcom.webhooks.values()
+    assert after.id != before.id
+    world.book(clara, at(2, 9))
+    world.jobs()
+    assert len(clara.notifications()) == 1
