@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models import Booking, BookingExternalId, LinkedAccount
-from services import booking_records, linked_accounts
+from services import booking_chains, booking_records, linked_accounts
 from services.errors import ConveneError, ProviderError
 from services.identity import Viewer
 from services.logging import get_logger
@@ -98,7 +98,7 @@ def _known(slug: str, ids: list[str]) -> dict[str, tuple[str, datetime, str, dat
 
 
 def _apply(rt: Runtime, account: LinkedAccount, slug: str, external_id: str, listed: dict[str, RemoteBooking]) -> booking_records.Recorded:
-    chain = booking_records.read_chain(rt, slug, AccountAuth(account.id), external_id, listed)
+    chain = booking_chains.read_chain(rt, slug, AccountAuth(account.id), external_id, listed)
     return booking_records.record(rt, account.id, slug, chain, source="RECONCILER")
 
 
@@ -112,7 +112,7 @@ def _missing(rt: Runtime, account: LinkedAccount, listed: dict[str, RemoteBookin
     )
     changed = 0
     for row in list(rows):
-        chain = booking_records.read_chain(rt, row.provider, AccountAuth(account.id), row.external_id)
+        chain = booking_chains.read_chain(rt, row.provider, AccountAuth(account.id), row.external_id)
         if chain:
             changed += booking_records.record(rt, account.id, row.provider, chain, source="RECONCILER").changed
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 from models import Booking, LinkedAccount, Notification, Operation, Participant
 from models.base import from_ms, to_ms
-from services import booking_records, operations
+from services import booking_chains, booking_records, operations
 from services.availability import Notice
 from services.change_rules import OPEN_STATUSES, SENTENCES
 from services.errors import (
@@ -111,7 +111,7 @@ def _read_back(rt: Runtime, operation: Operation, error: ProviderError) -> Chang
     """After a lost answer or a refusal: ask what the provider has of the old booking now."""
     booking = Booking.get_by_id(operation.booking_id)
     try:
-        chain = booking_records.read_chain(rt, booking.provider, _reader(booking), operation.from_external_id)
+        chain = booking_chains.read_chain(rt, booking.provider, _reader(booking), operation.from_external_id)
     except (ProviderError, Problem):
         raise InProgress(operation.id) from error
     if _done(operation, chain):
@@ -208,7 +208,7 @@ def complete(rt: Runtime, operation_id: str) -> None:
         return
     booking = Booking.get_by_id(operation.booking_id)
     try:
-        chain = booking_records.read_chain(rt, booking.provider, _reader(booking), operation.from_external_id)
+        chain = booking_chains.read_chain(rt, booking.provider, _reader(booking), operation.from_external_id)
     except (ProviderError, Problem):
         _later(rt, operation, now)
         return

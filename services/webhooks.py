@@ -13,7 +13,7 @@ import orjson
 
 from models import LinkedAccount, WebhookEvent, WebhookSubscription
 from models.base import new_id
-from services import availability, booking_records, claims
+from services import availability, booking_chains, booking_records, claims
 from services.errors import ConveneError, ProviderFailure, RateLimited
 from services.logging import get_logger
 from services.providers.base import AccountAuth, Auth, Delivery, Headers
@@ -182,7 +182,7 @@ def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | No
     for external_id in delivery.booking_ids:
         if external_id in seen:
             continue
-        chain = booking_records.read_chain(rt, event.provider, _reader(event), external_id)
+        chain = booking_chains.read_chain(rt, event.provider, _reader(event), external_id)
         seen |= {remote.external_id for remote in chain}
         if chain:
             recorded = booking_records.record(rt, event.linked_account_id, event.provider, chain, source="PROVIDER", requested=requested)

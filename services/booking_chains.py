@@ -1,0 +1,126 @@
+"""A meeting as the provider has it: the chain of bookings that it became, and what that chain says happened.
+
+A meeting that is moved becomes a new booking at Cal.com, linked to the old one both ways. Such a chain is one booking
+here. Everything that happened is derived from the chain itself, under a key made of the provider's own ids.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import pairwise
+
+from models import Booking, BookingExternalId
+from models.base import new_id
+from services.providers.base import Auth, RemoteBooking
+from services.runtime import Runtime
+
+LONGEST_CHAIN = 50
+
+
+@dataclass
+class Change:
+    """One thing that happened, before it is known whether it is news."""
+
+    kind: str
+    facts: str
+    at: datetime
+    by_email: str | None = None
+    previous_start: datetime | None = None
+    previous_end: datetime | None = None
+    new_start: datetime | None = None
+    reason: str | None = None
+    id: str = field(default_factory=new_id)
+
+    @property
+    def logical_key(self) -> str:
+        return _logical_key(self.kind, self.facts)
+
+
+def _logical_key(kind: str, facts: str) -> str:
+    return hashlib.sha256(f"{kind}:{facts}".encode()).hexdigest()
+
+
+def move_key(before_id: str, after_id: str) -> str:
+    return _logical_key("MOVED", f"{before_id}>{after_id}")
+
+
+def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict[str, RemoteBooking] | None = None) -> list[RemoteBooking]:
+    """The booking behind an id as the provider has it now, with what came before and after it, oldest first.
+
+    Going back ends where our tables already know the id; `known` are bookings that were just listed. Empty: no such
+    booking there. Raises ProviderError.
+    """
+    provider, listed = rt.providers[slug], known or {}
+
+    def get(uid: str) -> RemoteBooking | None:
+        return listed.get(uid) or provider.booking(auth, uid)
+
+    here = get(external_id)
+    if here is None:
+        return []
+    chain = [here]
+    while (previous_id := chain[0].previous_id) and len(chain) < LONGEST_CHAIN and not _recorded(slug, chain[0].external_id):
+        previous = get(previous_id)
+        if previous is None:
+            break
+        if previous.next_id != chain[0].external_id:
+            # two reschedules at once fork a booking: only the one it names continues it, the other is one of its own
+            chain[0] = replace(chain[0], previous_id=None)
+            break
+        chain.insert(0, previous)
+    while (next_id := chain[-1].next_id) and len(chain) < LONGEST_CHAIN:
+        following = get(next_id)
+        if following is None:
+            break
+        chain.append(following)
+    return chain
+
+
+def _recorded(slug: str, external_id: str) -> bool:
+    row = BookingExternalId.select().where((BookingExternalId.provider == slug) & (BookingExternalId.external_id == external_id))
+    return bool(row.exists())
+
+
+def changes_of(booking: Booking | None, chain: list[RemoteBooking], requested: set[str]) -> list[Change]:
+    """Everything that the chain says happened, oldest first; what is recorded already falls out at the insert."""
+    found: list[Change] = []
+    head, tail = chain[0], chain[-1]
+    if booking is None or head.previous_id is None:
+        found.append(Change("BOOKED", head.external_id, head.created_at, new_start=head.start, by_email=_booker(head)))
+    elif head.previous_id == booking.external_id:
+        found.append(_move(head.previous_id, booking.start, booking.end, None, head))
+    for before, after in pairwise(chain):
+        found.append(_move(before.external_id, before.start, before.end, before.changed_by_email, after))
+    was_pending = booking is not None and booking.status == "PENDING" and booking.external_id == tail.external_id
+    if tail.status == "CONFIRMED" and tail.next_id is None and (was_pending or tail.external_id in requested):
+        found.append(Change("CONFIRMED", tail.external_id, tail.updated_at))
+    if tail.status in {"CANCELLED", "DECLINED"} and tail.next_id is None:
+        found.append(
+            Change(
+                tail.status,
+                tail.external_id,
+                tail.updated_at,
+                by_email=tail.changed_by_email,
+                previous_start=tail.start,
+                previous_end=tail.end,
+                reason=tail.cancellation_reason,
+            )
+        )
+    return found
+
+
+def _move(before_id: str, start: datetime, end: datetime, by_email: str | None, after: RemoteBooking) -> Change:
+    return Change(
+        "MOVED",
+        f"{before_id}>{after.external_id}",
+        after.created_at,
+        by_email=by_email,
+        previous_start=start,
+        previous_end=end,
+        new_start=after.start,
+        reason=after.reschedule_reason,
+    )
+
+
+def _booker(remote: RemoteBooking) -> str | None:
+    return next((person.email for person in remote.people if person.role == "MENTEE"), None)
