@@ -95,6 +95,9 @@ def _operation(body: bytes) -> GraphQLRequestData:
     """One operation as JSON. Raises BadUserInput with what is accepted."""
     if request.mimetype != "application/json":
         raise BadUserInput("Send the operation as application/json.")
+    if b"\\u0000" in body:
+        # PostgreSQL keeps no such text; refused for both databases alike
+        raise BadUserInput("A text may not contain the character U+0000.")
     try:
         operation = orjson.loads(body)
     except orjson.JSONDecodeError as error:

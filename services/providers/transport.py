@@ -364,7 +364,8 @@ def _decode(response: httpx.Response) -> Any:
     if not response.content:
         return None
     try:
-        return orjson.loads(response.content)
+        # no text that PostgreSQL could not keep
+        return orjson.loads(response.content.replace(b"\\u0000", b""))
     except orjson.JSONDecodeError:
         return _UNREADABLE
 

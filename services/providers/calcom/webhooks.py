@@ -45,7 +45,7 @@ def read(payload: Any) -> Delivery:
     """MEETING_* are flat, BOOKING_NO_SHOW_UPDATED says `bookingUid`; a test ping has no uid at all."""
     if not isinstance(payload, dict):
         return Delivery("UNKNOWN")
-    kind = str(payload.get("triggerEvent") or "UNKNOWN")[:60]
+    kind = str(payload.get("triggerEvent") or "UNKNOWN").replace("\0", "")[:60]
     inner = payload.get("payload")
     facts = inner if isinstance(inner, dict) else payload
     if kind not in TRIGGERS:
