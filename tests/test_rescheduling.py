@@ -7,7 +7,7 @@ import httpx
 import pytest
 from harness import ONE_BOOKING, OPERATION, Caller, World, at, iso
 
-from models import Booking, Operation
+from models import Booking, Operation, Participant
 
 RESCHEDULE = "/calcom/v2/bookings/*/reschedule"
 
@@ -96,6 +96,16 @@ def test_where_the_coach_confirms_a_mentees_move_waits_and_the_coachs_does_not(w
     assert settled["__typename"] == "BookingRescheduled"
     assert settled["booking"]["status"] == "CONFIRMED"
     assert len(world.live_uids()) == 1
+
+
+def test_nobody_moves_in_the_coachs_name(world: World) -> None:
+    """Cal.com skips the confirmation for whoever names the organiser's address, without asking for a proof."""
+    policy = {"type": "always", "blockUnconfirmedBookingsInBooker": False}
+    clara = world.coach(eventTypes=[{"title": "Deep", "slug": "deep", "lengthInMinutes": 30, "confirmationPolicy": policy}])
+    max_ = world.caller("Max")
+    booking = booked(world, clara, max_, slug="deep", force=True, status="accepted")
+    Participant.update(email=clara.email).where(Participant.role == "MENTEE").execute()
+    assert max_.move(booking["id"], at(3, 13))["__typename"] == "RescheduleAwaitingConfirmation"
 
 
 def test_strangers_cannot_tell_that_it_exists(world: World, clara: Caller, max_: Caller) -> None:
@@ -338,7 +348,9 @@ def test_a_lost_request_is_undone_only_after_the_quarantine(world: World, clara:
     assert max_.one(OPERATION, id=operation["id"]) is None
     same = clara.move(booking["id"], at(3, 13))
     assert (same["__typename"], same["retryable"]) == ("ProviderFailure", False)
-    assert clara.move(booking["id"], at(3, 13), key="new")["__typename"] == "BookingRescheduled"
+    # the hold ended with the operation: the slot is anybody's again
+    assert clara.move(other["id"], at(3, 13), key="other again")["__typename"] == "BookingRescheduled"
+    assert clara.move(booking["id"], at(3, 14), key="new")["__typename"] == "BookingRescheduled"
     assert len(world.live_uids()) == 2
 
 
@@ -392,6 +404,23 @@ def test_a_process_that_died_before_sending_leaves_nothing(world: World, clara: 
     assert clara.move(booking["id"], at(4, 13))["blockedBy"] == ["OPERATION_IN_PROGRESS"]
     world.jobs()
     assert clara.move(booking["id"], at(4, 13))["__typename"] == "BookingRescheduled"
+
+
+def test_a_request_that_dawdled_is_given_up_before_it_sends(world: World, clara: Caller, max_: Caller) -> None:
+    """The completer takes an unsent operation for a dead process's; the living one must see that and send nothing."""
+    booking = booked(world, clara, max_)
+    held = world.sandbox.fault(method="GET", path="/calcom/v2/slots", effect={"kind": "hold", "when": "after"})
+    answers: list[dict[str, Any]] = []
+    mover = threading.Thread(target=lambda: answers.append(clara.move(booking["id"], at(3, 13))))
+    mover.start()
+    assert held.wait_held(1, 10)
+    world.move_clock(seconds=61)
+    world.jobs()
+    held.release()
+    mover.join()
+    assert (answers[0]["__typename"], answers[0]["code"], answers[0]["retryable"]) == ("ProviderFailure", "TIMED_OUT", True)
+    assert world.calls("POST", "/reschedule") == 0
+    assert clara.move(booking["id"], at(3, 13))["__typename"] == "BookingRescheduled"
 
 
 def clara_person(clara: Caller) -> str:

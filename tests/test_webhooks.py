@@ -284,3 +284,21 @@ def test_an_installation_that_moved_is_called_at_its_new_address(world: World, c
     world.book(clara, at(2, 9))
     world.jobs()
     assert len(clara.notifications()) == 1
+
+
+def test_an_answer_that_is_older_than_what_we_have_changes_nothing(world: World, clara: Caller) -> None:
+    """One worker reads the booking and dawdles; another reads and records its cancellation; then the first goes on."""
+    held = world.sandbox.fault(method="GET", path="/calcom/v2/bookings/*", effect={"kind": "hold", "when": "after"})
+    uid = world.book(clara, at(2, 9), name="Otto")
+    slow = threading.Thread(target=world.jobs)
+    slow.start()
+    assert held.wait_held(1, 10)
+    world.move_clock(seconds=5)
+    outsider(world, uid, "cancel")
+    world.jobs()
+    assert clara.bookings()[0]["status"] == "CANCELLED"
+    held.release()
+    slow.join()
+    (booking,) = clara.bookings()
+    assert booking["status"] == "CANCELLED"
+    assert sorted(n["kind"] for n in clara.notifications()) == ["BOOKED", "CANCELLED"]
