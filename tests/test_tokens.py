@@ -694,3 +694,22 @@ def test_two_recoveries_of_a_managed_user_at_once_store_the_pair_that_lives(worl
     kept = LinkedAccount.get_by_id(account.id)
     token = world.rt.vault.open(kept.access_token, place("linked_account", kept.id, "access_token"))
     assert world.rt.providers["calcom"].account(BearerAuth(token)).external_id == account.external_id
+
+
+def test_a_late_pair_does_not_replace_a_newer_one(world: World) -> None:
+    """The exchange dawdles; meanwhile the person connects again. What comes late belongs to a version that is gone."""
+    clara = world.coach()
+    world.move_clock(minutes=31)
+    held = world.sandbox.fault({"kind": "hold", "when": "after"}, method="POST", path=TOKEN)
+    slow = threading.Thread(target=lambda: clara.post("mutation { syncBookings(input: {provider: CAL_COM}) { __typename } }"))
+    slow.start()
+    assert held.wait_held(1, 10)
+    begun = clara.begin()
+    clara.consent(begun)
+    assert clara.complete(begun["state"])["__typename"] == "ProviderLinked"
+    (newer,) = LinkedAccount.select(LinkedAccount.token_version, LinkedAccount.access_token, LinkedAccount.refresh_token).tuples()
+    held.release()
+    slow.join()
+    (after,) = LinkedAccount.select(LinkedAccount.token_version, LinkedAccount.access_token, LinkedAccount.refresh_token).tuples()
+    assert after == newer
+    assert clara.one(SYNC)["__typename"] == "BookingsSynced"
