@@ -9,8 +9,9 @@ import strawberry
 from models import Operation
 from models import Participant as ParticipantRow
 from schema.availability import Notice
-from schema.bookings import Booking, BookingOperation, Participant, RescheduleBlocker, participant
+from schema.bookings import Booking, Participant, RescheduleBlocker, participant
 from schema.context import Given, Info, given
+from schema.operations import BookingOperation
 from schema.problems import (
     TYPES,
     ConnectionUnusable,

@@ -11,6 +11,7 @@ from schema import bookings as meetings
 from schema import event_types as kinds
 from schema import linked_accounts as links
 from schema import notifications as news
+from schema import operations as intents
 from schema import people, rescheduling
 from schema import webhooks as inbox
 from schema.limits import CACHED_DOCUMENTS, MAX_TOKENS, Limits
@@ -39,8 +40,8 @@ class Query:
     booking: meetings.Booking | None = strawberry.field(
         resolver=meetings.one, description="One booking; null when there is none that the viewer may see."
     )
-    booking_operation: meetings.BookingOperation | None = strawberry.field(
-        resolver=meetings.operation, description="An operation of the viewer's own."
+    booking_operation: intents.BookingOperation | None = strawberry.field(
+        resolver=intents.operation, description="An operation of the viewer's own."
     )
     notifications: news.NotificationConnection | None = strawberry.field(
         resolver=news.listed, description="What the viewer was told, newest first."
