@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         description="Port on which gunicorn listens, on loopback unless told otherwise. `PORT` is understood too.",
     )
     host: str = Field(default="127.0.0.1", description="Address on which gunicorn listens.")
-    threads: int = Field(default=16, ge=2, description="Threads per process. Two at least: Cal.com calls us while we call it.")
+    threads: int = Field(default=16, ge=4, description="Threads per process. Four at least: Cal.com calls us while we call it.")
     public_url: str = Field(default="", description="Where browsers and providers reach Convene, without a path.")
     sealing_keys: List = Field(
         default=(), repr=False, description="`id:key` pairs, comma-separated; key is 32 bytes in base64. The first seals, all of them open."

@@ -42,6 +42,7 @@ class LinkedAccount(BaseModel):
     retry_at = UtcDateTime(null=True)
 
     last_synced_at = UtcDateTime(null=True)
+    calendar_changed_at = UtcDateTime(null=True)
     last_sync_error = TextField(null=True)
 
     class Meta:

@@ -19,7 +19,7 @@ log = get_logger("http")
 MAX_GRAPHQL_BODY = 256 * 1024
 MAX_WEBHOOK_BODY = 1024 * 1024
 MAX_SMALL_BODY = 16 * 1024
-REQUEST_ID = re.compile(r"^[\w.:-]{1,64}$")
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 def json_response(data: Any, status: int = 200, **headers: str) -> Response:
@@ -47,7 +47,7 @@ def install(app: Flask, rt: Runtime) -> None:
     @app.before_request
     def begin() -> None:
         given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if REQUEST_ID.match(given) else uuid.uuid4().hex
+        g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         g.started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)

@@ -1,9 +1,20 @@
 """The operations with which GraphiQL opens; a test runs each of them against the demo people."""
 
-EXAMPLES = [
-    {
-        "name": "Me",
-        "query": """query Me {
+from datetime import datetime, timedelta
+from typing import Any
+
+
+def examples(now: datetime) -> list[dict[str, Any]]:
+    """Each with its name, text and variables; the times lie in the week that begins next Monday."""
+    monday = (now + timedelta(days=7 - now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def moment(days: int, hour: int = 0) -> str:
+        return f"{monday + timedelta(days=days, hours=hour):%Y-%m-%dT%H:%M:%SZ}"
+
+    return [
+        {
+            "name": "Me",
+            "query": """query Me {
   viewer { id name email timeZone unreadNotifications }
   connectionStatus(provider: CAL_COM) {
     state sandbox message
@@ -12,11 +23,11 @@ EXAMPLES = [
   }
 }
 """,
-        "variables": None,
-    },
-    {
-        "name": "Bookings",
-        "query": """query Bookings {
+            "variables": None,
+        },
+        {
+            "name": "Bookings",
+            "query": """query Bookings {
   bookings(first: 10, filter: { status: [CONFIRMED, PENDING] }) {
     edges {
       cursor
@@ -32,11 +43,11 @@ EXAMPLES = [
   }
 }
 """,
-        "variables": None,
-    },
-    {
-        "name": "WhereCanItMove",
-        "query": """# Put the id of a booking (see Bookings) and a window into the variables.
+            "variables": None,
+        },
+        {
+            "name": "WhereCanItMove",
+            "query": """# Put the id of a booking (see Bookings) and a window into the variables.
 query WhereCanItMove($booking: ID!, $window: TimeWindowInput!) {
   availability(input: { target: { bookingId: $booking }, window: $window }) {
     ... on Availability {
@@ -49,11 +60,11 @@ query WhereCanItMove($booking: ID!, $window: TimeWindowInput!) {
   }
 }
 """,
-        "variables": {"booking": "", "window": {"start": "2027-01-04T00:00:00Z", "end": "2027-01-09T00:00:00Z"}},
-    },
-    {
-        "name": "Move",
-        "query": """# A new idempotencyKey per intention; the same one again gives the same outcome.
+            "variables": {"booking": "", "window": {"start": moment(0), "end": moment(5)}},
+        },
+        {
+            "name": "Move",
+            "query": """# A new idempotencyKey per intention; the same one again gives the same outcome.
 mutation Move($input: RescheduleBookingInput!) {
   rescheduleBooking(input: $input) {
     __typename
@@ -71,22 +82,22 @@ mutation Move($input: RescheduleBookingInput!) {
   }
 }
 """,
-        "variables": {"input": {"bookingId": "", "newStart": "2027-01-04T10:00:00Z", "idempotencyKey": "my-first-move"}},
-    },
-    {
-        "name": "Notifications",
-        "query": """query Notifications {
+            "variables": {"input": {"bookingId": "", "newStart": moment(1, 10), "idempotencyKey": "my-first-move"}},
+        },
+        {
+            "name": "Notifications",
+            "query": """query Notifications {
   notifications(first: 10) {
     unreadCount
     edges { node { kind title body createdAt readAt booking { id start } } }
   }
 }
 """,
-        "variables": None,
-    },
-    {
-        "name": "DefaultEventTypes",
-        "query": """mutation DefaultEventTypes {
+            "variables": None,
+        },
+        {
+            "name": "DefaultEventTypes",
+            "query": """mutation DefaultEventTypes {
   createDefaultEventTypes(input: { provider: CAL_COM }) {
     ... on DefaultEventTypes {
       totalCreated
@@ -97,17 +108,17 @@ mutation Move($input: RescheduleBookingInput!) {
   }
 }
 """,
-        "variables": None,
-    },
-    {
-        "name": "Inbox",
-        "query": """# For admins only.
+            "variables": None,
+        },
+        {
+            "name": "Inbox",
+            "query": """# For admins only.
 query Inbox {
   webhookEvents(first: 10) {
     edges { node { kind state receivedAt appliedAt attempts lastError bookingId } }
   }
 }
 """,
-        "variables": None,
-    },
-]
+            "variables": None,
+        },
+    ]

@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 from cross_web import HTTPException
-from flask import Blueprint, Request, Response, g, render_template, request, send_from_directory
+from flask import Blueprint, Request, Response, g, redirect, render_template, request, send_from_directory
 from graphql import GraphQLError
 from strawberry.flask.views import GraphQLView as StrawberryView
 from strawberry.http import GraphQLRequestData
 from strawberry.types import ExecutionResult
 
 from routes.common import MAX_GRAPHQL_BODY, json_response, read_body
-from routes.examples import EXAMPLES
+from routes.examples import examples
 from schema.context import Context
 from schema.limits import TooComplexError
 from schema.root import schema
@@ -117,6 +117,27 @@ def _refused(status: int, code: str, message: str) -> Response:
     return json_response({"data": None, "errors": [{"message": message, "extensions": {"code": code}}]}, status)
 
 
+def _execute(rt: Runtime, view: View) -> Any:
+    """One request, from its bytes to its answer."""
+    body = read_body(MAX_GRAPHQL_BODY)
+    if body is None:
+        return _refused(413, "TOO_LARGE", f"The request may have at most {MAX_GRAPHQL_BODY // 1024} KiB.")
+    try:
+        g.operation = _operation(body)
+        return view.run(request=request)
+    except Unauthenticated as error:
+        log.info("not signed in", reason=error.reason)
+        return _refused(401, error.code, error.message)
+    except BadUserInput as error:
+        return _refused(400, error.code, error.message)
+    except HTTPException as error:
+        return _refused(error.status_code, BadUserInput.code, error.reason)
+    except Exception as error:
+        log.exception("unexpected error")
+        rt.metrics.errors.labels("graphql").inc()
+        return _refused(500, ConveneError.code, masked(error))
+
+
 def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
     routes = Blueprint("graphql", __name__, template_folder=".")
     view = View(rt, verifier)
@@ -124,23 +145,7 @@ def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
 
     @routes.post("/graphql")
     def post() -> Any:
-        body = read_body(MAX_GRAPHQL_BODY)
-        if body is None:
-            return _refused(413, "TOO_LARGE", f"The request may have at most {MAX_GRAPHQL_BODY // 1024} KiB.")
-        try:
-            g.operation = _operation(body)
-            return view.run(request=request)
-        except Unauthenticated as error:
-            log.info("not signed in", reason=error.reason)
-            return _refused(401, error.code, error.message)
-        except BadUserInput as error:
-            return _refused(400, error.code, error.message)
-        except HTTPException as error:
-            return _refused(error.status_code, BadUserInput.code, error.reason)
-        except Exception as error:
-            log.exception("unexpected error")
-            rt.metrics.errors.labels("graphql").inc()
-            return _refused(500, ConveneError.code, masked(error))
+        return _execute(rt, view)
 
     @routes.get("/graphql")
     def graphiql() -> Response:
@@ -148,6 +153,12 @@ def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
         if not on or not wants_page:
             return _refused(405, "METHOD_NOT_ALLOWED", "Send operations with POST and a JSON body.")
         return _page(rt)
+
+    if on:
+
+        @routes.get("/")
+        def home() -> Any:
+            return redirect("/graphql", 303)
 
     @routes.get("/assets/graphiql/<path:name>")
     def assets(name: str) -> Response:
@@ -168,7 +179,7 @@ def _page(rt: Runtime) -> Response:
         nonce=nonce,
         sandbox_note="Sandbox: the providers are local stand-ins, nothing real is touched." if rt.sandboxes else "",
         dev_people=[person.email for person in rt.demo_people],
-        examples=json.dumps(EXAMPLES),
+        examples=json.dumps(examples(rt.clock.now())),
     )
     response = Response(text, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = (

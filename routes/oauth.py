@@ -1,5 +1,7 @@
 """GET /oauth/<provider>/callback keeps the code; nothing is exchanged until the same user completes it."""
 
+import re
+
 from flask import Blueprint, Response, redirect, render_template, request
 
 from routes.common import error
@@ -7,6 +9,7 @@ from services import linking
 from services.runtime import Runtime
 
 LONGEST = 4096
+STATE = re.compile(r"[A-Za-z0-9_-]{20,64}")
 
 
 def blueprint(rt: Runtime) -> Blueprint:
@@ -30,7 +33,8 @@ def blueprint(rt: Runtime) -> Blueprint:
         text = render_template(
             "return_page.html",
             label=rt.providers[provider].label,
-            state=request.args.get("state", "")[:LONGEST],
+            # nothing but a state of ours gets into the operation that the page tells people to run
+            state=state if STATE.fullmatch(state := request.args.get("state", "")) else "",
             refused=request.args.get("error", "")[:100],
         )
         response = Response(text, content_type="text/html; charset=utf-8")

@@ -145,8 +145,8 @@ def find(info: Info, input: Given[AvailabilityInput]) -> AvailabilityResult:  # 
     answer = availability.find(
         info.context.rt,
         info.context.viewer,
-        booking_id=str(input.target.booking_id) if input.target.booking_id else None,
-        event_type_id=str(input.target.event_type_id) if input.target.event_type_id else None,
+        booking_id=given(input.target.booking_id),
+        event_type_id=given(input.target.event_type_id),
         start=input.window.start,
         end=input.window.end,
         minutes=given(input.duration_minutes),

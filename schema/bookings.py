@@ -147,8 +147,6 @@ class Booking:
     title: str = strawberry.field(description="What it is called.")
     start: datetime = strawberry.field(description="When it begins.")
     end: datetime = strawberry.field(description="When it ends.")
-    location: str | None = strawberry.field(description="Where it takes place, as the provider gives it.")
-    meeting_url: str | None = strawberry.field(description="The link to join, where there is one.")
     created_at: datetime = strawberry.field(description="When it was booked.")
     updated_at: datetime = strawberry.field(description="When our copy last changed.")
 
@@ -169,6 +167,14 @@ class Booking:
     def viewer_role(self) -> ParticipantRole | None:
         role = self.batch.role(self.row)
         return ParticipantRole(role) if role else None
+
+    @strawberry.field(description="Where it takes place, as the provider gives it; for participants.")
+    def location(self) -> str | None:
+        return self.row.location if self.batch.role(self.row) else None
+
+    @strawberry.field(description="The link to join, where there is one; for participants.")
+    def meeting_url(self) -> str | None:
+        return self.row.meeting_url if self.batch.role(self.row) else None
 
     @strawberry.field(description="What was answered on the booking form; for the parties only.")
     def answers(self, info: Info) -> list[Answer]:
@@ -209,15 +215,14 @@ class Booking:
             title=row.title,
             start=row.start,
             end=row.end,
-            location=row.location,
-            meeting_url=row.meeting_url,
             created_at=row.created_at,
             updated_at=row.updated_at,
         )
 
     @classmethod
     def by_id(cls, info: Info, booking_id: str) -> "Booking":
-        row = Row.get_by_id(booking_id)
+        """Raises NotFound for somebody who no longer takes part."""
+        row = bookings.visible(info.context.viewer, booking_id)
         return cls.of(row, Batch(info.context, [row]))
 
     @classmethod

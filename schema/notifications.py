@@ -9,6 +9,7 @@ from strawberry.relay import PageInfo
 
 from models import Booking as BookingRow
 from models import Notification as Row
+from models import Participant
 from schema.bookings import Booking
 from schema.connections import Edge, Key, page
 from schema.context import Given, Info
@@ -38,7 +39,7 @@ class Notification:
     kind: NotificationKind = strawberry.field(description="What it is about.")
     title: str = strawberry.field(description="One line.")
     body: str = strawberry.field(description="A sentence or two.")
-    booking: Booking | None = strawberry.field(description="The booking, as it is now.")
+    booking: Booking | None = strawberry.field(description="The booking, as it is now; null for somebody who no longer takes part.")
     previous_start: datetime | None = strawberry.field(description="The start before.")
     new_start: datetime | None = strawberry.field(description="The start after.")
     by: str | None = strawberry.field(description="Who did it; null when it was the viewer, or is not known.")
@@ -67,7 +68,9 @@ def listed(
         query = query.where(Row.read_at.is_null())
     found = page(query, KEY, first, after)
     ids = [row.booking_id for row in found.rows if row.booking_id]
-    rows = list(BookingRow.select().where(BookingRow.id.in_(ids))) if ids else []
+    # somebody who was taken out of a booking keeps what they were told, and sees no more of it
+    mine = Participant.select(Participant.booking).where(Participant.person == info.context.viewer.person_id)
+    rows = list(BookingRow.select().where(BookingRow.id.in_(ids) & BookingRow.id.in_(mine))) if ids else []
     booking_by_id = {str(booking.id): booking for booking in Booking.many(info.context, rows)}
     edges = [
         Edge(node=_shown(row, booking_by_id.get(row.booking_id)), cursor=cursor)

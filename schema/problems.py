@@ -194,6 +194,18 @@ TYPES: dict[type[errors.ConveneError], Callable[[Any, Any], Any]] = {
 }
 """How each expected error is shown. Files that bring a problem with types of their own add theirs."""
 
+
+def _shown(info: Info, error: errors.ConveneError) -> Any:
+    show = TYPES.get(type(error))
+    if show is None:
+        raise error
+    try:
+        return show(info, error)
+    except errors.NotFound as hidden:
+        # what the problem would show is no longer the viewer's to see
+        return TYPES[errors.NotFound](info, hidden)
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -206,11 +218,7 @@ def answered(resolver: Callable[P, R]) -> Callable[P, R]:
         try:
             return resolver(*args, **kwargs)
         except errors.ConveneError as error:
-            show = TYPES.get(type(error))
-            if show is None:
-                raise
             info = next(a for a in (*args, *kwargs.values()) if isinstance(a, strawberry.Info))
-            shown: R = show(info, error)
-            return shown
+            return _shown(info, error)
 
     return resolve

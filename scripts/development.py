@@ -8,6 +8,7 @@ import argparse
 import base64
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -29,6 +30,7 @@ LINKED = ("coach@demo.test", "mentee@demo.test")
 EVERYBODY = (*LINKED, "guest@demo.test", "admin@demo.test")
 CLIENT_ID = "convene-development"
 PATIENCE = 60
+HIGHEST_PORT = 65535
 PR_SET_PDEATHSIG = 1
 
 
@@ -57,18 +59,31 @@ class StartError(Exception):
     """What kept the server from starting, for a person."""
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: write a number from 1 to {HIGHEST_PORT}")
+    return int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/server", description="Convene and the sandbox, ready to use.")
-    parser.add_argument("--port", type=int, default=8000, help="Convene's port (8000)")
-    parser.add_argument("--sandbox-port", type=int, default=8001, help="the sandbox's port (8001)")
+    parser.add_argument("--port", type=_port, default=8000, help="Convene's port (8000)")
+    parser.add_argument("--sandbox-port", type=_port, default=8001, help="the sandbox's port (8001)")
     parser.add_argument("--no-sandbox", action="store_true", help="real providers, from CONVENE_CALCOM_* in the environment")
     return parser.parse_args()
 
 
 def _run(options: argparse.Namespace, children: list[subprocess.Popen[bytes]]) -> None:
     VAR.mkdir(exist_ok=True)
+    lock = (VAR / "server.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartError("Another scripts/server of this checkout is running: they would share var/. Stop it first.") from error
     convene, sandbox = f"http://127.0.0.1:{options.port}", f"http://127.0.0.1:{options.sandbox_port}"
     environment = _environment(options.port, None if options.no_sandbox else sandbox)
+    if options.port == options.sandbox_port and not options.no_sandbox:
+        raise StartError("Convene and the sandbox need two different ports: --port, --sandbox-port.")
     for port in [options.port] + ([] if options.no_sandbox else [options.sandbox_port]):
         _check_free(port)
     if not options.no_sandbox:

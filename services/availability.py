@@ -6,6 +6,9 @@ Grid and rules are the provider's own; here they are only kept, cut to the windo
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from peewee import EXCLUDED
 
 from models import AvailabilityCache, Booking, EventType, LinkedAccount, Participant, User
 from models.base import new_id
@@ -252,25 +255,32 @@ def fetch(rt: Runtime, subject: Subject, first: str, last: str) -> dict[str, tup
 
 
 def _keep(subject: Subject, days: dict[str, tuple[list[int], datetime]]) -> None:
-    """An answer that is older than what another thread stored meanwhile does not replace it."""
-    for day, (starts, as_of) in days.items():
-        list(
-            AvailabilityCache.insert(
-                id=new_id(), linked_account=subject.account.id, subject=subject.key, day=day, starts=starts, as_of=as_of
-            )
-            .on_conflict(
-                conflict_target=[AvailabilityCache.linked_account, AvailabilityCache.subject, AvailabilityCache.day],
-                update={AvailabilityCache.starts: starts, AvailabilityCache.as_of: as_of},
-                where=AvailabilityCache.as_of <= as_of,
-            )
-            .returning(AvailabilityCache.id)
-            .tuples()
-            .execute()
+    """One statement. An answer that is older than what another thread stored, or than the last news, is not kept."""
+    as_of = next(iter(days.values()))[1]
+    row = LinkedAccount.select(LinkedAccount.calendar_changed_at).where(LinkedAccount.id == subject.account.id).tuples().first()
+    if row is None or (row[0] is not None and row[0] > as_of):
+        return
+    rows = [
+        {"id": new_id(), "linked_account": subject.account.id, "subject": subject.key, "day": day, "starts": starts, "as_of": as_of}
+        for day, (starts, _) in days.items()
+    ]
+    list(
+        AvailabilityCache.insert_many(rows)
+        .on_conflict(
+            conflict_target=[AvailabilityCache.linked_account, AvailabilityCache.subject, AvailabilityCache.day],
+            update={AvailabilityCache.starts: EXCLUDED.starts, AvailabilityCache.as_of: EXCLUDED.as_of},
+            where=AvailabilityCache.as_of <= as_of,
         )
+        .returning(AvailabilityCache.id)
+        .tuples()
+        .execute()
+    )
 
 
-def forget(account_id: str) -> None:
-    AvailabilityCache.delete().where(AvailabilityCache.linked_account == account_id).execute()
+def forget(rt: Runtime, account_ids: Any) -> None:
+    """Something changed in these accounts' calendars: what is cached, or on its way from before, no longer holds."""
+    LinkedAccount.update(calendar_changed_at=rt.clock.now()).where(LinkedAccount.id.in_(account_ids)).execute()
+    AvailabilityCache.delete().where(AvailabilityCache.linked_account.in_(account_ids)).execute()
 
 
 def warm(rt: Runtime, account_id: str) -> None:
@@ -281,7 +291,8 @@ def warm(rt: Runtime, account_id: str) -> None:
         return
     user = User.get_by_id(account.user_id)
     rows = EventType.select().where((EventType.linked_account == account_id) & EventType.active & ~EventType.hidden)
-    for row in rows.order_by(EventType.id).limit(10):
+    # a list: an open cursor would keep its snapshot on a connection that is given back before the provider is called
+    for row in list(rows.order_by(EventType.id).limit(10)):
         if rt.stopping.is_set():
             return
         subject = Subject(account, row.external_id, row.duration_minutes, None, None, row.host_id, user.name)

@@ -66,23 +66,26 @@ def record(
     `account_id`: whose token read it; changes older than that link are history and notify nobody.
     """
     tail = chain[-1]
-    person_ids = [_person(slug, person) for person in tail.people]
+    # in one order for everybody: two transactions that make the same new people must not wait for each other
+    made = {person: _person(slug, person) for person in sorted(tail.people, key=lambda p: (p.email or "", p.external_id or "", p.name))}
+    person_ids = [made[person] for person in tail.people]
     booking = _lock_booking(slug, chain, person_ids)
     changes = changes_of(booking, chain, set(requested))
-    added = booking is None
+    added = current = booking is None
     if booking is None:
         booking = _create(rt, slug, chain)
         changed = True
     else:
-        changed = _update(rt, booking, slug, chain)
-    changed |= _participants(booking, tail, person_ids)
+        current, changed = _update(rt, booking, slug, chain)
+    if current:
+        changed |= _participants(booking, tail, person_ids)
     _adopt_account(booking, account_id)
     operation = Operation.get_or_none((Operation.booking == booking.id) & Operation.open)
     news = [change for change in changes if _insert(rt, booking, change, source, operation)]
     if (news or changed) and not added:
         Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
     if changed or news:
-        _forget_availability(booking)
+        _forget_availability(rt, booking)
     for change in news:
         if _is_news(account_id, change, source):
             notifications.about_change(rt, booking.id, change.id)
@@ -146,8 +149,8 @@ def _create(rt: Runtime, slug: str, chain: list[RemoteBooking]) -> Booking:
     return Booking.get_by_id(booking_id)
 
 
-def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]) -> bool:
-    """True when a person would see a difference. An answer that is older than what we have changes nothing."""
+def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]) -> tuple[bool, bool]:
+    """(is the answer current, would a person see a difference). One that is older than what we have changes nothing."""
     tail = chain[-1]
     ids = {remote.external_id for remote in chain}
     successor = booking.external_id in ids or booking.external_id == chain[0].previous_id
@@ -156,13 +159,13 @@ def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]
         successor = True
     if not successor or (booking.external_id == tail.external_id and tail.updated_at < booking.remote_updated_at):
         _remember_ids(booking.id, slug, chain)
-        return False
+        return False, False
     values = _fields(rt, booking.id, slug, tail)
     visible = ("title", "status", "start", "end", "location", "meeting_url", "is_group")
     changed = tail.external_id != booking.external_id or any(values[name] != getattr(booking, name) for name in visible)
     Booking.update(external_id=tail.external_id, **values).where(Booking.id == booking.id).execute()
     _remember_ids(booking.id, slug, chain)
-    return changed
+    return True, changed
 
 
 def _left_for_another(booking: Booking, chain: list[RemoteBooking]) -> bool:
@@ -219,6 +222,9 @@ def _participants(booking: Booking, tail: RemoteBooking, person_ids: list[str]) 
     for person_id, person in zip(person_ids, tail.people, strict=True):
         wanted.setdefault(people.resolve(person_id), person)
     present = {row.person_id: row for row in Participant.select().where(Participant.booking == booking.id)}
+    if not any(person.role == "COACH" for person in tail.people):
+        # an answer without hosts does not mean that there is none
+        present = {person_id: row for person_id, row in present.items() if row.role != "COACH"}
     changed = False
     for person_id, person in wanted.items():
         values = {
@@ -318,7 +324,7 @@ def _is_news(account_id: str | None, change: Change, source: str) -> bool:
     return account is None or change.at >= account.linked_at
 
 
-def _forget_availability(booking: Booking) -> None:
+def _forget_availability(rt: Runtime, booking: Booking) -> None:
     """What was cached of the participants' free slots no longer holds."""
     accounts = (
         LinkedAccount.select(LinkedAccount.id)
@@ -326,6 +332,7 @@ def _forget_availability(booking: Booking) -> None:
         .join(Participant, on=(Participant.person == User.person))
         .where(Participant.booking == booking.id)
     )
+    LinkedAccount.update(calendar_changed_at=rt.clock.now()).where(LinkedAccount.id.in_(accounts)).execute()
     AvailabilityCache.delete().where(AvailabilityCache.linked_account.in_(accounts)).execute()
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from models import Booking, BookingExternalId, LinkedAccount
 from services import booking_chains, booking_records, linked_accounts
-from services.errors import ConveneError, ProviderError
+from services.errors import BadAnswer, ConveneError, ProviderError, ProviderFailure
 from services.identity import Viewer
 from services.logging import get_logger
 from services.providers.base import AccountAuth, RemoteBooking
@@ -71,10 +71,15 @@ def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | N
     known = _known(slug, list(listed))
     for tail in tails:
         if rt.stopping.is_set():
-            break
+            # not remembered as done: whoever runs next starts over
+            raise ProviderFailure("This server is stopping. Try again in a moment.", code="STOPPING", retry_at=now)
         if known.get(tail.external_id) == (tail.external_id, tail.updated_at, tail.status, tail.start):
             continue
-        result = _apply(rt, account, slug, tail.external_id, listed)
+        try:
+            result = _apply(rt, account, slug, tail.external_id, listed)
+        except BadAnswer:
+            log.warning("a booking cannot be read", account=account.id, provider=slug)
+            continue
         added += result.added
         changed += result.changed and not result.added
     if since is None:

@@ -10,9 +10,11 @@ from peewee import Select, fn
 
 from models import Booking, BookingChange, EventType, LinkedAccount, Operation, Participant, User
 from services.booking_records import unseal
-from services.errors import NotFound
+from services.errors import BadUserInput, NotFound
 from services.identity import Viewer
 from services.runtime import Runtime
+
+LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def query(rt: Runtime, viewer: Viewer, wanted: Filter) -> Any:
     if wanted.status:
         found = found.where(_any_status(wanted.status, rt.clock.now()))
     if wanted.text and wanted.text.strip():
-        found = found.where(_matches(wanted.text.strip()))
+        if len(wanted.text) > LONGEST_TEXT:
+            raise BadUserInput(f"`text` may have at most {LONGEST_TEXT} characters.")
+        found = found.where(_matches(viewer, wanted.text.strip()))
     return found
 
 
@@ -100,13 +104,23 @@ def _any_status(statuses: Sequence[str], now: datetime) -> Any:
     return condition
 
 
-def _matches(text: str) -> Any:
-    """Case-insensitive, in title, names or addresses; `contains` lets % and _ stand for themselves."""
+def _matches(viewer: Viewer, text: str) -> Any:
+    """Case-insensitive, in title, names or addresses; `contains` lets % and _ stand for themselves.
+
+    Addresses only where the viewer may read them: what cannot be seen cannot be found either.
+    """
 
     def holds(column: Any) -> Any:
         return fn.LOWER(column).contains(text.lower())
 
-    people = Participant.select(Participant.booking).where(holds(Participant.name) | holds(Participant.email))
+    own = Participant.alias("own")
+    sees_all = (
+        own.select(own.booking)
+        .join(Booking)
+        .where((own.person == viewer.person_id) & ((own.role == "COACH") | ((own.role == "MENTEE") & ~Booking.is_group)))
+    )
+    readable = Participant.booking.in_(sees_all) | (Participant.role == "COACH") | (Participant.person == viewer.person_id)
+    people = Participant.select(Participant.booking).where(holds(Participant.name) | (holds(Participant.email) & readable))
     return holds(Booking.title) | Booking.id.in_(people)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from models import Booking
 from services import bookings, operations, tokens
 from services.change_outcomes import Changed, attempt, recorded_outcome
-from services.change_rules import SENTENCES, OnProviderPage, caller, move_blockers, party
+from services.change_rules import SENTENCES, OnProviderPage, caller, move_blockers, page_instead, party
 from services.errors import BookingNotCancellable, InvalidInput
 from services.identity import Viewer
 from services.operations import Intent, Plan
@@ -31,6 +31,9 @@ def cancel(
         page = rt.providers[booking.provider].booking_page(booking.external_id)
         if page:
             return OnProviderPage(page, "Leave this group event on the provider's page; cancelling here would end it for everybody.")
+    blockers = [b for b in move_blockers(booking, role, bookings.host_account(booking), rt.clock.now(), busy=False) if b != "GROUP_EVENT"]
+    if page := page_instead(rt, booking, blockers):
+        return OnProviderPage(page, "This booking can only be cancelled on the provider's own page.")
     operation, new = operations.begin(
         rt,
         viewer,

@@ -36,6 +36,8 @@ from services.runtime import Runtime
 log = get_logger("operations")
 
 GIVE_UP_AFTER = timedelta(hours=24)
+CLOCK_SKEW = timedelta(seconds=30)
+"""How far the clocks of two replicas may be apart: one writes when it sent, another decides that it is over."""
 CONFLICT = 409
 BAD_REQUEST = 400
 FORBIDDEN = 403
@@ -215,7 +217,7 @@ def complete(rt: Runtime, operation_id: str) -> None:
     if _done(operation, chain):
         _finish(rt, operation, chain)
         return
-    still_possible_until = operation.sent_at + WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit
+    still_possible_until = operation.sent_at + WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit + CLOCK_SKEW
     if now < still_possible_until:
         operations.look_again(operation, still_possible_until)
         return

@@ -73,16 +73,21 @@ def caller(viewer: Viewer, booking: Booking, role: str) -> tuple[Auth, str | Non
     accept the organiser's address from anybody and skip the coach's confirmation.
     """
     if role == "COACH":
-        account = bookings.host_account(booking)
+        account = _own_account(viewer, booking) or bookings.host_account(booking)
         return (AccountAuth(account.id) if account else None), None
     parts = list(Participant.select().where(Participant.booking == booking.id))
     coachs = {p.email for p in parts if p.role == "COACH"}
     own = next((p.email for p in parts if p.person_id == people.resolve(viewer.person_id)), None)
-    account = LinkedAccount.get_or_none(
-        (LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == booking.provider) & LinkedAccount.connected
-    )
+    account = _own_account(viewer, booking)
     usable = account is not None and account.problem_code not in tokens.NEEDS_PERSON
     return (AccountAuth(account.id) if usable and account else None), (own if own not in coachs else None)
+
+
+def _own_account(viewer: Viewer, booking: Booking) -> LinkedAccount | None:
+    found: LinkedAccount | None = LinkedAccount.get_or_none(
+        (LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == booking.provider) & LinkedAccount.connected
+    )
+    return found
 
 
 def clashes(viewer: Viewer, booking: Booking, participants: list[Participant], start: datetime, end: datetime) -> list[Conflict]:
@@ -113,7 +118,7 @@ def clashes(viewer: Viewer, booking: Booking, participants: list[Participant], s
         )
     )
     for query, reason in ((taken, "BOOKED"), (held, "HELD")):
-        for person_id, busy_from, busy_to in query.tuples():
+        for person_id, busy_from, busy_to in list(query.tuples()):
             own = person_id == viewer.person_id
             found.append(
                 Conflict(

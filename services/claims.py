@@ -31,11 +31,23 @@ def claim(rt: Runtime, model: type[BaseModel], due: Any, *, limit: int, lease: t
     return sorted(row[0] for row in list(rows.tuples().execute()))
 
 
+def give_back(rt: Runtime, model: type[BaseModel], ids: list[str]) -> None:
+    """What was claimed and not begun is anybody's again, and the attempt does not count."""
+    model.update(lease_owner=None, lease_until=None, attempts=model.attempts - 1).where(
+        model.id.in_(ids) & (model.lease_owner == rt.owner)
+    ).execute()
+
+
 def schedule(kind: str, key: str, due_at: datetime) -> None:
     """Make this piece of work due at `due_at`, or earlier if it already is; one row per (kind, key)."""
     insert = JobClaim.insert(id=new_id(), kind=kind, key=key, due_at=due_at)
     list(
-        insert.on_conflict(conflict_target=[JobClaim.kind, JobClaim.key], update={JobClaim.due_at: due_at}, where=JobClaim.due_at > due_at)
+        insert.on_conflict(
+            conflict_target=[JobClaim.kind, JobClaim.key],
+            update={JobClaim.due_at: due_at},
+            # a row that is being worked on was due before: it is to be done once more
+            where=(JobClaim.due_at > due_at) | JobClaim.lease_owner.is_null(False),
+        )
         .returning(JobClaim.id)
         .tuples()
         .execute()

@@ -1,6 +1,7 @@
 """Event types: kept in step with the provider, listed, and the default set made once."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from models import EventType, LinkedAccount, User
@@ -22,19 +23,25 @@ class DefaultSet:
 
 def sync(rt: Runtime, account_id: str) -> list[RemoteEventType]:
     """Read the account's event types; what is gone there becomes inactive here. Raises ProviderError and Problems."""
-    account = LinkedAccount.get_by_id(account_id)
+    account, asked_at = LinkedAccount.get_by_id(account_id), rt.clock.now()
     remotes = rt.providers[account.provider].event_types(AccountAuth(account_id))
-    _store(account, remotes)
+    _store(account, remotes, asked_at)
     return remotes
 
 
 @transactional
-def _store(account: LinkedAccount, remotes: list[RemoteEventType]) -> None:
+def _store(account: LinkedAccount, remotes: list[RemoteEventType], asked_at: datetime) -> None:
     host = User.get_by_id(account.user_id).person_id
     for remote in remotes:
         _upsert(account, host, remote)
     seen = [remote.external_id for remote in remotes]
-    gone = (EventType.linked_account == account.id) & EventType.active & EventType.external_id.not_in(seen)
+    # what was made after the list was asked for is not on it
+    gone = (
+        (EventType.linked_account == account.id)
+        & EventType.active
+        & EventType.external_id.not_in(seen)
+        & (EventType.updated_at <= asked_at)
+    )
     EventType.update(active=False).where(gone).execute()
 
 

@@ -96,16 +96,19 @@ class Verifier:
     def _key_set(self, *, refresh: bool) -> KeySet:
         with self._lock:
             age = time.monotonic() - self._fetched_at
-            stale = age > (KEYS_PAUSE_SECONDS if refresh else KEYS_LIVE_SECONDS)
-            if self._keys is None or (not self._local and stale):
-                try:
-                    self._keys = KeySet.import_key_set(self._fetch(self._address()))
-                    self._fetched_at = time.monotonic()
-                except (ProviderError, JoseError, ValueError, KeyError, TypeError) as error:
-                    if self._keys is None:
-                        raise Unauthenticated(f"the issuer's keys cannot be read ({type(error).__name__})") from error
-                    self._fetched_at = time.monotonic() - KEYS_LIVE_SECONDS + KEYS_PAUSE_SECONDS
-            return self._keys
+            stale = not self._local and age > (KEYS_PAUSE_SECONDS if refresh else KEYS_LIVE_SECONDS)
+            if self._keys is not None and not stale:
+                return self._keys
+            # one thread asks; nobody waits for it who has keys to go on with
+            self._fetched_at = time.monotonic()
+        try:
+            self._keys = KeySet.import_key_set(self._fetch(self._address()))
+        except (ProviderError, JoseError, ValueError, KeyError, TypeError) as error:
+            if self._keys is None:
+                self._fetched_at = 0.0
+                raise Unauthenticated(f"the issuer's keys cannot be read ({type(error).__name__})") from error
+            self._fetched_at = time.monotonic() - KEYS_LIVE_SECONDS + KEYS_PAUSE_SECONDS
+        return self._keys
 
     def _address(self) -> str:
         if self._settings.identity_jwks_url:
@@ -130,7 +133,7 @@ class Verifier:
                 raise Unauthenticated("another audience")
         elif claims.get("azp") not in self._settings.identity_authorized_parties:
             raise Unauthenticated("another authorized party")
-        if not isinstance(claims.get("sub"), str) or not claims["sub"]:
+        if not isinstance(claims.get("sub"), str) or not claims["sub"] or "\0" in claims["sub"]:
             raise Unauthenticated("without subject")
 
     def _issuer(self) -> str:
@@ -187,13 +190,14 @@ def sign_in(rt: Runtime, claims: Claims) -> Viewer:
         if getattr(user, name) != value
     }
     newly_vouched = claims.email is not None and ("email" in changed or user.last_seen_at is None)
+    if newly_vouched and claims.email:
+        # before the row says so: a claim that fails is tried again at the next request
+        people.claim(user.person_id, people.email_identity(claims.email))
     now = rt.clock.now()
     if changed or user.last_seen_at is None or now - user.last_seen_at > SEEN_EVERY:
         User.update(last_seen_at=now, **changed).where(User.id == user.id).execute()
         if "name" in changed:
             Person.update(name=changed["name"]).where(Person.id == user.person_id).execute()
-    if newly_vouched and claims.email:
-        people.claim(user.person_id, people.email_identity(claims.email))
     return Viewer(
         user_id=user.id,
         person_id=user.person_id,

@@ -21,6 +21,7 @@ from services import (
     change_outcomes,
     claims,
     event_types,
+    linked_accounts,
     operations,
     tokens,
     webhook_subscriptions,
@@ -92,6 +93,7 @@ def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     webhooks.clean_up(rt)
     operations.clean_up(rt)
     budgets.clean_up(rt.clock)
+    linked_accounts.plan_missing_work(rt)
     return CLEAN_UP_EVERY
 
 
@@ -115,8 +117,9 @@ def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int
     """Claim due work (of one kind, or any) and do it; answers how many pieces were claimed."""
     kinds = [kind] if kind else list(WORK)
     ids = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit)
-    for claim_id in ids:
+    for done, claim_id in enumerate(ids):
         if rt.stopping.is_set():
+            claims.give_back(rt, JobClaim, ids[done:])
             break
         claim = JobClaim.get_or_none(JobClaim.id == claim_id)
         if claim is not None:  # else its account was unlinked meanwhile
@@ -173,8 +176,9 @@ def _backoff(rt: Runtime, claim: JobClaim, error: Exception) -> timedelta:
 def settle_operations(rt: Runtime) -> int:
     """The completer: claim operations whose outcome is overdue and end them; answers how many were claimed."""
     ids = claims.claim(rt, Operation, lambda o: o.open & (o.due_at <= rt.clock.now()), limit=BATCH)
-    for operation_id in ids:
+    for done, operation_id in enumerate(ids):
         if rt.stopping.is_set():
+            claims.give_back(rt, Operation, ids[done:])
             break
         try:
             change_outcomes.complete(rt, operation_id)
@@ -249,6 +253,7 @@ class Scheduler:
         self._rt.wake = self._wake
         now = self._rt.clock.now()
         claims.schedule("clean_up", "", now + CLEAN_UP_EVERY)
+        linked_accounts.plan_missing_work(self._rt)
         for account_id in webhook_subscriptions.moved(self._rt):
             claims.schedule("webhooks", account_id, now)
         release_connection()

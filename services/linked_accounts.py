@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from models import (
     AvailabilityCache,
+    JobClaim,
     LinkedAccount,
     ProviderHealth,
     WebhookSubscription,
@@ -34,6 +35,22 @@ ACCOUNT_WORK = {
     "reconcile": timedelta(hours=1),
 }
 """What is to be done for an account from the moment it is linked, and how long after (services/jobs.py)."""
+
+
+def plan_work(rt: Runtime, account_id: str) -> None:
+    """Make everything due that is done for a linked account; what is due earlier already stays so."""
+    for kind, wait in ACCOUNT_WORK.items():
+        claims.schedule(kind, account_id, rt.clock.now() + wait)
+
+
+def plan_missing_work(rt: Runtime) -> None:
+    """The net under it: a usable account whose work stopped being scheduled, whatever the reason, is taken up again."""
+    needs = LinkedAccount.problem_code.is_null() | LinkedAccount.problem_code.not_in(tokens.NEEDS_PERSON)
+    for (account_id,) in list(LinkedAccount.select(LinkedAccount.id).where(LinkedAccount.connected & needs).tuples()):
+        planned = {row[0] for row in JobClaim.select(JobClaim.kind).where(JobClaim.key == account_id).tuples()}
+        for kind in ACCOUNT_WORK.keys() - planned:
+            claims.schedule(kind, account_id, rt.clock.now())
+
 
 DOWN_FOR = timedelta(minutes=2)
 """A provider counts as down this long after its next try was due: whoever said so may have died before it came back."""
@@ -204,5 +221,5 @@ def failure(rt: Runtime, slug: str, error: ProviderError, advice: str = "Try aga
         )
     if error.retryable:
         return ProviderFailure(f"{label} cannot be reached right now. {advice}", retry_at=rt.clock.now() + timedelta(seconds=30))
-    log.warning("provider refused", provider=slug, detail=error.detail, status=error.status)
+    log.warning("provider refused", provider=slug, status=error.status)
     return ProviderFailure(f"{label} refused this request. {advice}", code="PROVIDER_REFUSED", retryable=False)

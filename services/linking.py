@@ -13,7 +13,7 @@ from peewee import IntegrityError
 
 from models import AvailabilityCache, Booking, EventType, LinkedAccount, OAuthState, PersonIdentity, WebhookSubscription
 from models.base import for_update, new_id, transactional
-from services import claims, identity, people, tokens, webhook_subscriptions
+from services import identity, linked_accounts, people, tokens, webhook_subscriptions
 from services.errors import (
     AccountInUse,
     AuthorizationDenied,
@@ -24,10 +24,11 @@ from services.errors import (
     InvalidInput,
     NotSent,
     ProviderError,
+    ProviderFailure,
     ScopeMissing,
 )
 from services.identity import Viewer
-from services.linked_accounts import ACCOUNT_WORK, Status, failure, status
+from services.linked_accounts import Status, failure, status
 from services.logging import get_logger
 from services.providers.base import BearerAuth, Grant, RemoteAccount
 from services.runtime import Runtime
@@ -107,37 +108,49 @@ def complete(rt: Runtime, viewer: Viewer, state: str) -> Status:
 
     Once only: a second call for a completed state answers the present status, an interrupted one starts over.
     """
-    row = OAuthState.get_or_none((OAuthState.state_hash == _hash(state)) & (OAuthState.user == viewer.user_id))
-    expired = AuthorizationExpired("This authorization is unknown, used or too old. Begin again with connectProvider.")
-    if row is None:
-        raise expired
+    row = _returned(rt, viewer, state)
     slug = row.provider
     if row.status == "completed":
-        found = status(rt, viewer, slug)
-        if found.account is None:
-            raise expired
-        return found
-    if row.expires_at <= rt.clock.now() or row.status == "failed":
-        raise expired
-    label = rt.providers[slug].label
+        return status(rt, viewer, slug)
+    taken = OAuthState.update(status="completing").where((OAuthState.id == row.id) & (OAuthState.status == "returned")).execute()
+    if not taken:
+        raise AuthorizationExpired("This authorization is being completed by another request.")
+    present = LinkedAccount.get_or_none((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))
+    try:
+        with tokens.undisturbed(rt, present):
+            account_id = _complete(rt, viewer, row)
+    except ProviderFailure as error:
+        if error.failure_code == "REFRESH_IN_PROGRESS":
+            OAuthState.update(status="returned").where((OAuthState.id == row.id) & (OAuthState.status == "completing")).execute()
+        else:
+            _fail(row)
+        raise
+    except BaseException:
+        _fail(row)
+        raise
+    rt.wake("work")
+    log.info("account linked", account=account_id, provider=slug)
+    return status(rt, viewer, slug)
+
+
+def _returned(rt: Runtime, viewer: Viewer, state: str) -> OAuthState:
+    """The viewer's own authorization, back from the consent page (or completed already). Raises what else it may be."""
+    row = OAuthState.get_or_none((OAuthState.state_hash == _hash(state)) & (OAuthState.user == viewer.user_id))
+    over = row is None or row.status == "failed" or (row.status != "completed" and row.expires_at <= rt.clock.now())
+    if over or (row.status == "completed" and status(rt, viewer, row.provider).account is None):
+        raise AuthorizationExpired("This authorization is unknown, used or too old. Begin again with connectProvider.")
+    label = rt.providers[row.provider].label
     if row.status == "denied":
         raise AuthorizationDenied(f"{label} was not connected: access was declined on the consent page.")
     if row.status == "started":
         raise AuthorizationExpired(f"{label} has not sent the browser back yet. Open the authorization address first.")
-    taken = OAuthState.update(status="completing").where((OAuthState.id == row.id) & (OAuthState.status == "returned")).execute()
-    if not taken:
-        raise AuthorizationExpired("This authorization is being completed by another request.")
-    try:
-        account_id = _complete(rt, viewer, row)
-    except BaseException:
-        # what was not put back for another try came to nothing
-        OAuthState.update(status="failed", code=None).where((OAuthState.id == row.id) & (OAuthState.status == "completing")).execute()
-        raise
-    for kind, wait in ACCOUNT_WORK.items():
-        claims.schedule(kind, account_id, rt.clock.now() + wait)
-    rt.wake("work")
-    log.info("account linked", account=account_id, provider=slug)
-    return status(rt, viewer, slug)
+    found: OAuthState = row
+    return found
+
+
+def _fail(row: OAuthState) -> None:
+    """What was not put back for another try came to nothing."""
+    OAuthState.update(status="failed", code=None).where((OAuthState.id == row.id) & (OAuthState.status == "completing")).execute()
 
 
 def _complete(rt: Runtime, viewer: Viewer, row: OAuthState) -> str:
@@ -238,6 +251,7 @@ def _link_once(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAcc
         ).execute()
     tokens.update_tokens(rt, row.id, row.token_version, grant)
     _claim_identities(viewer, slug, remote)
+    linked_accounts.plan_work(rt, row.id)
     OAuthState.update(status="completed", code=None).where(OAuthState.id == state.id).execute()
     account_id: str = row.id
     return account_id

@@ -18,6 +18,8 @@ SECRET_SHAPES = (
     (re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), "[redacted]"),
     (re.compile(r"(/bookings?/)[A-Za-z0-9_-]{16,}"), r"\1[redacted]"),
     (re.compile(r"(?i)((?:code|state|session|ticket|secret|bookingUidToReschedule)=)[^&\s\"']+"), r"\1[redacted]"),
+    (re.compile(r"(?i)(\buid[=: ]+)[\w-]+"), r"\1[redacted]"),
+    (re.compile(r"Key \(.*?\)=\(.*?\)"), "Key [redacted]"),
     (re.compile(r"(/webhooks/\w+/)[\w-]{20,}"), r"\1[redacted]"),
 )
 ALLOWED_NAMES = {"token_version", "code", "error_code"}

@@ -101,8 +101,7 @@ def _begin(
     expected_version: int | None,
     check: Callable[[Booking, list[Participant]], list[Any]],
 ) -> tuple[Operation, bool]:
-    participants = list(Participant.select().where(Participant.booking == booking_id))
-    people.lock([p.person_id for p in participants])
+    participants = _locked_participants(booking_id)
     booking = for_update(Booking.select().where(Booking.id == booking_id)).get()
     if (row := replay(viewer, intent)) is not None:
         return row, False
@@ -128,6 +127,16 @@ def _begin(
         created_at=now,
     ).execute()
     return Operation.get_by_id(operation_id), True
+
+
+def _locked_participants(booking_id: str) -> list[Participant]:
+    """The participants as they are once everybody is locked: while we waited, one may have been merged into another."""
+    while True:
+        before = {row[0] for row in Participant.select(Participant.person).where(Participant.booking == booking_id).tuples()}
+        locked = people.lock(before)
+        participants = list(Participant.select().where(Participant.booking == booking_id))
+        if {p.person_id for p in participants} <= set(locked):
+            return participants
 
 
 def send(rt: Runtime, operation: Operation) -> bool:

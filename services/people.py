@@ -93,6 +93,9 @@ def lock(person_ids: Iterable[str]) -> list[str]:
 def _merge(loser: str, winner: str) -> None:
     """Re-point everything of the loser; where both took part in one booking, the loser's row goes."""
     doubled = Participant.select(Participant.booking).where(Participant.person == winner)
+    for role in ("MENTEE", "COACH"):  # the stronger role wins
+        had = Participant.select(Participant.booking).where((Participant.person == loser) & (Participant.role == role))
+        Participant.update(role=role).where((Participant.person == winner) & Participant.booking.in_(had)).execute()
     Participant.delete().where((Participant.person == loser) & Participant.booking.in_(doubled)).execute()
     told = Notification.select(Notification.logical_key).where(Notification.person == winner)
     Notification.delete().where((Notification.person == loser) & Notification.logical_key.in_(told)).execute()

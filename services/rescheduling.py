@@ -156,8 +156,10 @@ def _check_coach(rt: Runtime, viewer: Viewer, booking_id: str, role: str, span: 
     try:
         days = availability.fetch(rt, subject, _day(first), _day(start + LOOK_AHEAD))
     except (ProviderError, ProviderFailure) as error:
+        when = getattr(error, "retry_at", None)
+        advice = f"Try again after {when:%H:%M:%S} UTC." if when else "Try again in a moment."
         raise SourceUnverified(
-            "The coach's calendar cannot be asked right now, so the move was not made. Try again in a moment.",
+            f"The coach's calendar cannot be asked right now, so the move was not made. {advice}",
             person_id=subject.host_id,
             name=subject.host_name,
             role="COACH",

@@ -17,7 +17,8 @@ not sent takes its attempt back. Not covered: a process frozen between its last 
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -226,6 +227,32 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     return newer
 
 
+@contextmanager
+def undisturbed(rt: Runtime, account: LinkedAccount | None) -> Iterator[None]:
+    """While a new pair is got in another way (the person connects again), nobody exchanges the present refresh token.
+
+    At Cal.com a refresh deletes every refresh token of the account, also the one that a consent just gave. Raises
+    ProviderFailure REFRESH_IN_PROGRESS when an exchange is under way.
+    """
+    if account is None or not account.connected:
+        yield
+        return
+    claimed = _claim(rt, account)
+    mine = (TokenRotation.linked_account == account.id) & (TokenRotation.from_version == account.token_version)
+    if claimed is None:
+        # closed: it ended for good. Pausing (no owner): nobody exchanges now, and nobody shall until we are done
+        TokenRotation.update(deadline=rt.clock.database_now(LEASE)).where(mine & (TokenRotation.owner == "")).execute()
+        under_way = TokenRotation.get_or_none(mine & (TokenRotation.state == "open") & (TokenRotation.owner != ""))
+        if under_way is not None:
+            raise _failure(rt, account, "REFRESH_IN_PROGRESS", under_way.deadline)
+    try:
+        yield
+    finally:
+        if claimed is not None:
+            given_back = {"owner": "", "deadline": rt.clock.database_now(), "attempt": TokenRotation.attempt - 1}
+            TokenRotation.update(**given_back).where(mine & (TokenRotation.owner == rt.owner)).execute()
+
+
 def _exchange(rt: Runtime, account: LinkedAccount) -> Callable[[], Grant]:
     """What gets this account a new pair: its refresh token, or for a managed user our client credentials."""
     provider = rt.providers[account.provider]
@@ -282,6 +309,7 @@ def _close(rotation_id: str, error: str | None = None) -> None:
 
 def _after_invalid_grant(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> AccessToken:
     if newer := _newer_than(rt, account.id, account.token_version):
+        _close(rotation_id)
         return newer
     code = "REVOKED" if attempt == 1 else "ROTATION_LOST"
     _close(rotation_id, code)
@@ -419,7 +447,7 @@ def _wait_for_others(rt: Runtime, account: LinkedAccount, *, waited: float) -> A
             (TokenRotation.linked_account == account.id) & (TokenRotation.from_version == account.token_version)
         )
         pausing = row is not None and row.state == "open" and not row.owner
-        if pausing or time.monotonic() >= until:
+        if pausing or time.monotonic() >= until or rt.stopping.is_set():
             code = row.last_error if pausing else "REFRESH_IN_PROGRESS"
             raise _failure(rt, account, code, row.deadline if row is not None else rt.clock.now() + timedelta(seconds=1))
         release_connection()

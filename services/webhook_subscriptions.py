@@ -117,4 +117,4 @@ def remove_upstream(rt: Runtime, slug: str, auth: Auth, external_id: str) -> Non
     try:
         rt.providers[slug].unsubscribe(auth, external_id)
     except ProviderError as error:
-        log.warning("webhook subscription left behind", provider=slug, detail=error.detail)
+        log.warning("webhook subscription left behind", provider=slug, error_code=error.code)

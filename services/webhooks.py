@@ -136,8 +136,9 @@ def apply_due(rt: Runtime) -> int:
         lambda e: e.state.in_(WAITING) & (e.due_at <= rt.clock.now()),
         limit=BATCH,
     )
-    for event_id in ids:
+    for done, event_id in enumerate(ids):
         if rt.stopping.is_set():
+            claims.give_back(rt, WebhookEvent, ids[done:])
             break
         _apply_one(rt, event_id)
     return len(ids)
@@ -171,7 +172,7 @@ def _apply(rt: Runtime, event: WebhookEvent) -> tuple[str, str | None]:
     if not delivery.booking_ids:
         return "IGNORED", None
     if event.linked_account_id:
-        availability.forget(event.linked_account_id)
+        availability.forget(rt, [event.linked_account_id])
     return "APPLIED", _read_back(rt, event, delivery)
 
 

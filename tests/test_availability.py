@@ -1,5 +1,6 @@
 """Availability: the coach's slots, cached with their age, in the zone that was asked for."""
 
+import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,6 +153,40 @@ def test_the_past_of_a_window_is_not_offered(world: World, clara: Caller) -> Non
     assert found["starts"][0] == "2027-03-01T10:00:00Z"
     gone = ask(clara, {"eventTypeId": kind(clara)}, datetime(2027, 2, 1, tzinfo=UTC), datetime(2027, 2, 2, tzinfo=UTC))
     assert gone["starts"] == []
+
+
+def test_warming_holds_no_connection_while_it_asks(world: World, clara: Caller) -> None:
+    """An open cursor would keep its old snapshot on a connection that others are given meanwhile."""
+    clara.one("mutation { createDefaultEventTypes(input: {provider: CAL_COM}) { __typename } }")
+    ask(clara, {"eventTypeId": kind(clara)}, at(2, 0), at(3, 0))
+    world.move_clock(minutes=5)
+    held = world.sandbox.fault(method="GET", path="/calcom/v2/slots", effect={"kind": "hold", "when": "after"})
+    warming = threading.Thread(target=world.jobs)
+    warming.start()
+    assert held.wait_held(1, 10)
+    for hour in (9, 10, 11):
+        world.book(clara, at(2, hour))
+        assert clara.one("mutation { markNotificationsRead(input: {all: true}) { __typename } }") == {
+            "__typename": "NotificationsMarkedRead"
+        }
+    held.release()
+    warming.join()
+    assert "database is locked" not in world.logged.getvalue()
+    assert "job failed" not in world.logged.getvalue()
+
+
+def test_an_answer_from_before_the_news_is_not_kept(world: World, clara: Caller) -> None:
+    target = {"eventTypeId": kind(clara)}
+    held = world.sandbox.fault(method="GET", path="/calcom/v2/slots", effect={"kind": "hold", "when": "after"})
+    asking = threading.Thread(target=lambda: ask(clara, target, at(2, 0), at(3, 0)))
+    asking.start()
+    assert held.wait_held(1, 10)
+    world.move_clock(seconds=1)
+    world.book(clara, at(2, 9))
+    world.jobs()
+    held.release()
+    asking.join()
+    assert iso(at(2, 9)) not in ask(clara, target, at(2, 0), at(3, 0))["starts"]
 
 
 def test_a_job_keeps_the_coming_weeks_warm(world: World, clara: Caller) -> None:

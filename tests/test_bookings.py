@@ -1,13 +1,15 @@
 """Bookings: how they get here, who sees them, and what is told of them."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from harness import ONE_BOOKING, SYNC, Caller, World, at, iso
 
-from models import Booking, Person
+from models import Booking, JobClaim, Person
+from services import claims
 
 
 @pytest.fixture
@@ -62,6 +64,37 @@ def test_a_list_of_several_pages_is_read_whole(world: World, clara: Caller) -> N
             world.book(clara, at(day, 8 + quarter // 2, 30 * (quarter % 2)), force=True)
     done = clara.one(SYNC)
     assert (done["synced"], done["added"]) == (120, 120)
+
+
+def test_one_unreadable_booking_does_not_keep_the_others_away(world: World, clara: Caller) -> None:
+    world.sandbox.fault(webhook="*", effect={"kind": "drop"}, times=None)
+    odd = world.book(clara, at(2, 9))
+    world.book(clara, at(2, 10))
+    next(b for b in world.sandbox.world.calcom.bookings.values() if b.uid == odd).status = "nobody knows"
+    assert clara.one(SYNC)["added"] == 1
+    assert [b["start"] for b in clara.bookings()] == [iso(at(2, 10))]
+
+
+def test_a_sync_that_was_stopped_is_not_remembered_as_done(world: World, clara: Caller) -> None:
+    world.sandbox.fault(webhook="*", effect={"kind": "drop"}, times=None)
+    world.book(clara, at(2, 9))
+    world.move_clock(minutes=6)
+    world.rt.stopping.set()
+    stopped = clara.one(SYNC)
+    assert (stopped["__typename"], stopped["code"], stopped["retryable"]) == ("ProviderFailure", "STOPPING", True)
+    world.rt.stopping.clear()
+    world.jobs()
+    assert len(clara.bookings()) == 1
+
+
+def test_an_account_whose_work_was_lost_is_taken_up_again(world: World, clara: Caller) -> None:
+    JobClaim.delete().where(JobClaim.key != "").execute()
+    world.sandbox.fault(webhook="*", effect={"kind": "drop"}, times=None)
+    world.book(clara, at(2, 9))
+    claims.schedule("clean_up", "", world.clock.now())
+    world.jobs()
+    assert len(clara.bookings()) == 1
+    assert {row.kind for row in JobClaim.select()} >= {"sync", "reconcile", "webhooks", "event_types", "warm"}
 
 
 def test_six_syncs_at_once_are_like_one(world: World, clara: Caller) -> None:
@@ -210,6 +243,25 @@ def test_addresses_and_ids_are_told_to_those_who_have_them(world: World, clara: 
     assert admin.one(ONE_BOOKING, id=booking["id"])["externalId"] == uid
     assert admin.bookings() == []
     assert admin.move(booking["id"], at(3, 9))["__typename"] == "NotPermitted"
+
+
+def test_who_was_taken_out_of_a_booking_sees_no_more_of_it(world: World, clara: Caller) -> None:
+    max_ = world.caller("Max")
+    world.book(clara, at(2, 9), name="Max")
+    world.jobs()
+    (booking,) = max_.bookings()
+    moved = max_.move(booking["id"], at(3, 9))
+    assert moved["__typename"] == "BookingRescheduled"
+    state = next(b for b in world.sandbox.world.calcom.bookings.values() if b.uid in world.live_uids())
+    state.attendees[0] |= {"name": "Zoe", "email": "zoe@example.test", "displayEmail": "zoe@example.test"}
+    state.title, state.updated_at = "Secret with Zoe", world.clock.now() + timedelta(seconds=1)
+    clara.one(SYNC)
+    assert (clara.bookings()[0]["title"], max_.bookings()) == ("Secret with Zoe", [])
+    told = max_.notifications()
+    assert [(n["kind"], n["booking"]) for n in told] == [("MOVED", None), ("BOOKED", None)]
+    assert "Zoe" not in str(told)
+    assert max_.move(booking["id"], at(3, 9))["__typename"] == "NotFound"
+    assert max_.move(booking["id"], at(3, 10), key="again")["__typename"] == "NotFound"
 
 
 # ---- what is told of them ------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from models import Person, PersonIdentity, User
+from models.base import db
 from sandbox.app import Sandbox
 
 VIEWER = "{ viewer { id name email timeZone isAdmin } }"
@@ -472,3 +473,20 @@ def test_a_page_of_bookings_needs_a_token_too(world: World) -> None:
     clara = Caller(world, "Clara", "clara@example.test", "UTC", {"exp": 1})
     answer = clara.post(BOOKINGS, {})
     assert (answer.status_code, answer.json()["data"]) == (401, None)
+
+
+def test_a_claim_that_failed_once_is_made_at_the_next_request(world: World) -> None:
+    """Everything of the first request that failed is tried again: the user's row must not say that it was done."""
+    clara = world.coach()
+    world.book(clara, at(2, 9), name="Otto")
+    world.jobs()
+    person = PersonIdentity.get(PersonIdentity.value == "otto@example.test").person_id
+    db.execute_sql("CREATE TRIGGER refuse BEFORE UPDATE OF person_id ON participant BEGIN SELECT RAISE(ABORT, 'no'); END")
+    otto = world.caller("Otto")
+    try:
+        assert otto.post("{ viewer { id } }").status_code == 500
+    finally:
+        db.execute_sql("DROP TRIGGER refuse")
+        db.close()
+    assert len(otto.bookings()) == 1
+    assert Person.get_by_id(person).merged_into_id is not None

@@ -342,7 +342,7 @@ def test_a_lost_request_is_undone_only_after_the_quarantine(world: World, clara:
     world.jobs()
     assert clara.one(OPERATION, id=operation["id"])["state"] == "IN_PROGRESS"
     assert clara.move(booking["id"], at(3, 13))["__typename"] == "RescheduleInProgress"
-    world.move_clock(seconds=60)
+    world.move_clock(seconds=90)
     world.jobs()
     assert clara.one(OPERATION, id=operation["id"])["state"] == "UNDONE"
     assert max_.one(OPERATION, id=operation["id"]) is None

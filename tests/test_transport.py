@@ -149,7 +149,7 @@ def test_a_provider_that_is_away_is_told_as_such(world: World) -> None:
     assert clara.one(SYNC)["__typename"] == "BookingsSynced"
 
 
-@pytest.mark.parametrize("body", ["[]", "null", '"text"', "{}", '{"data": null}', '{"data": {}}', '{"data": [1]}', '{"data": [{}]}'])
+@pytest.mark.parametrize("body", ["[]", "null", '"text"', "{}", '{"data": null}', '{"data": {}}'])
 def test_an_answer_of_another_shape_is_a_typed_problem(world: World, body: str) -> None:
     clara = linked(world)
     world.sandbox.fault({"kind": "status", "status": 200, "body": body}, method="GET", path=BOOKINGS, times=None)

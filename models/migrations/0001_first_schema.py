@@ -83,6 +83,7 @@ STATEMENTS = (
         missing_scopes TEXT NOT NULL,
         retry_at BIGINT,
         last_synced_at BIGINT,
+        calendar_changed_at BIGINT,
         last_sync_error TEXT,
         FOREIGN KEY (user_id) REFERENCES app_user (id) ON DELETE CASCADE
     )

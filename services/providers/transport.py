@@ -119,9 +119,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
+        limit: timedelta | None = None,
     ) -> Any:
         """One logical call; returns the decoded JSON (None for an empty body). Raises ProviderError and Problems."""
-        request = _Request(dialect, operation, method, url, dict(headers or {}), params, json, auth)
+        request = _Request(dialect, operation, method, url, dict(headers or {}), params, json, auth, limit)
         if not isinstance(auth, AccountAuth):
             return self._send_safely(request, None)
         try:
@@ -172,7 +173,7 @@ class Transport:
             headers["Authorization"] = f"Bearer {token.value}"
         elif isinstance(request.auth, BearerAuth):
             headers["Authorization"] = f"Bearer {request.auth.token}"
-        limit = READ_LIMIT if request.method == "GET" else WRITE_LIMIT
+        limit = request.limit or (READ_LIMIT if request.method == "GET" else WRITE_LIMIT)
         content = None if request.json is None else orjson.dumps(request.json)
         if content is not None:
             headers["Content-Type"] = "application/json"
@@ -194,7 +195,7 @@ class Transport:
         if response.status_code == TOO_MANY:
             raise self._limited(request, response, limits)
         if limits is not None:
-            self._budget.observe(request.budget_key, limits.remaining, limits.reset_after)
+            self._budget.observe(request.budget_key, limits.remaining, _bounded(limits.reset_after))
         if response.status_code >= SERVER_ERROR:
             raise OutcomeUnknown(slug, f"answered {response.status_code}", status=response.status_code)
         body = _decode(response)
@@ -212,6 +213,7 @@ class Transport:
         wait = self._retry_after(response)
         if wait is None:
             wait = limits.reset_after if limits else timedelta(seconds=60)
+        wait = _bounded(wait)
         self._budget.observe(request.budget_key, 0, wait)
         return RateLimited(request.dialect.slug, self._now() + wait)
 
@@ -330,6 +332,7 @@ class _Request:
     params: Mapping[str, Any] | None
     json: Any
     auth: Auth
+    limit: timedelta | None = None
     status: int | None = None
 
     @property
@@ -354,6 +357,11 @@ class _Plain:
 
     def says(self, body: Any) -> str:  # noqa: ARG002
         return "refused"
+
+
+def _bounded(wait: timedelta) -> timedelta:
+    """A reset that is an epoch by mistake must not stop an account for years."""
+    return max(timedelta(0), min(wait, timedelta(seconds=LONGEST_PAUSE)))
 
 
 _PLAIN = _Plain()

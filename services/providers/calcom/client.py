@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import structlog
+
 from services.errors import BadAnswer, Refused
 from services.providers.base import Auth, RemoteBooking
 from services.providers.calcom import payloads
-from services.providers.transport import Limits, Transport
+from services.providers.transport import EXCHANGE_LIMIT, Limits, Transport
 
 BOOKINGS = "2026-02-25"
 BOOKINGS_LIST = "2026-05-01"
@@ -20,6 +22,9 @@ EVENT_TYPES = "2024-06-14"
 SLOTS = "2024-09-04"
 PAGE = 100
 MOST_PAGES = 200
+
+
+log = structlog.get_logger("calcom")
 
 
 class CalcomDialect:
@@ -48,7 +53,7 @@ class CalcomDialect:
                 try:
                     reset = float(headers.get(f"x-ratelimit-reset-{name[len(prefix) :]}", "60"))
                     found.append(Limits(int(value), timedelta(seconds=reset)))
-                except ValueError:
+                except (ValueError, OverflowError):
                     continue
         return min(found, key=lambda limit: limit.remaining, default=None)
 
@@ -79,7 +84,7 @@ class CalcomClient:
     def force_refresh(self, client_id: str, client_secret: str, user_id: str) -> Any:
         url = f"{self._api}/oauth-clients/{quote(client_id, safe='')}/users/{quote(user_id, safe='')}/force-refresh"
         headers = {"x-cal-secret-key": client_secret}
-        return payloads.data(self._transport.call(self._dialect, "force_refresh", "POST", url, headers=headers))
+        return payloads.data(self._transport.call(self._dialect, "force_refresh", "POST", url, headers=headers, limit=EXCHANGE_LIMIT))
 
     def me(self, auth: Auth) -> Any:
         return payloads.data(self._call("me", "GET", "/me", auth=auth))
@@ -111,7 +116,11 @@ class CalcomClient:
             params = {**query, "limit": PAGE, **({"cursor": cursor} if cursor else {})}
             answer = self._call("bookings", "GET", "/bookings", auth=auth, version=BOOKINGS_LIST, params=params)
             for raw in _list(payloads.data(answer)):
-                yield payloads.booking(raw)
+                try:
+                    yield payloads.booking(raw)
+                except BadAnswer:
+                    # one booking that cannot be read must not keep the others away
+                    log.warning("a listed booking cannot be read", provider="calcom")
             pagination = answer.get("pagination") or {}
             cursor = pagination.get("nextCursor")
             if not pagination.get("hasMore") or not cursor:

@@ -76,7 +76,7 @@ def event_type(raw: Any, app_url: str) -> RemoteEventType:
             is_group=bool(seats.get("seatsPerTimeSlot")) and not seats.get("disabled", False),
             scheduling_url=raw.get("bookingUrl") or (f"{app_url}/{username}/{raw.get('slug')}" if username else None),
         )
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise BadAnswer("calcom", "an event type that cannot be read") from error
 
 
@@ -84,13 +84,14 @@ def booking(raw: Any) -> RemoteBooking:
     try:
         start = moment(raw["start"])
         end = moment(raw["end"]) if raw.get("end") else start + timedelta(minutes=int(raw["duration"]))
-        responses = raw.get("bookingFieldsResponses") or {}
+        responses = raw.get("bookingFieldsResponses")
+        responses = responses if isinstance(responses, dict) else {}
         link = raw.get("meetingUrl") or raw.get("location")
         kind = raw.get("eventType") or {}
         kind_id = kind.get("id", raw.get("eventTypeId"))
         return RemoteBooking(
-            external_id=raw["uid"],
-            title=raw.get("title") or "Meeting",
+            external_id=_required(raw["uid"]),
+            title=_text(raw.get("title")) or "Meeting",
             status=STATUS[str(raw["status"]).lower()],
             start=start,
             end=end,
@@ -98,25 +99,35 @@ def booking(raw: Any) -> RemoteBooking:
             created_at=moment(raw["createdAt"]),
             updated_at=moment(raw.get("updatedAt") or raw["createdAt"]),
             event_type_id=None if kind_id is None else str(kind_id),
-            previous_id=raw.get("rescheduledFromUid") or None,
-            next_id=raw.get("rescheduledToUid") or None,
+            previous_id=_text(raw.get("rescheduledFromUid")),
+            next_id=_text(raw.get("rescheduledToUid")),
             is_group=bool(raw.get("seatsPerTimeSlot")) or any("seatUid" in a for a in raw.get("attendees") or ()),
-            location=raw.get("location") or None,
+            location=_text(raw.get("location")),
             meeting_url=link if isinstance(link, str) and link.startswith(("https://", "http://")) else None,
             answers=tuple(_answers(responses)),
-            cancellation_reason=raw.get("cancellationReason") or None,
-            reschedule_reason=raw.get("reschedulingReason") or responses.get("rescheduledReason") or None,
-            changed_by_email=raw.get("cancelledByEmail") or raw.get("rescheduledByEmail") or None,
+            cancellation_reason=_text(raw.get("cancellationReason")),
+            reschedule_reason=_text(raw.get("reschedulingReason")) or _text(responses.get("rescheduledReason")),
+            changed_by_email=_text(raw.get("cancelledByEmail")) or _text(raw.get("rescheduledByEmail")),
         )
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise BadAnswer("calcom", "a booking that cannot be read") from error
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _required(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("an id that is no text")
+    return value
 
 
 def _people(raw: dict[str, Any]) -> tuple[RemotePerson, ...]:
     hosts = [
         RemotePerson(
             role="COACH",
-            name=host.get("name") or "",
+            name=_text(host.get("name")) or "",
             email=_address(host),
             time_zone=host.get("timeZone"),
             external_id=None if host.get("id") in {None, "unknown"} else str(host["id"]),
@@ -129,7 +140,7 @@ def _people(raw: dict[str, Any]) -> tuple[RemotePerson, ...]:
         RemotePerson(
             # guests come back as attendees without a name
             role="GUEST" if index and (_address(a) in guests or not a.get("name")) else "MENTEE",
-            name=a.get("name") or "",
+            name=_text(a.get("name")) or "",
             email=_address(a),
             time_zone=a.get("timeZone"),
             no_show=bool(a.get("absent")),
