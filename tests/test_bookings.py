@@ -240,8 +240,13 @@ def test_addresses_and_ids_are_told_to_those_who_have_them(world: World, clara: 
     emails, external = seen(gina)
     assert (sorted(filter(None, emails)), external) == (["clara@example.test", "gina@example.test"], None)
     (booking,) = clara.bookings()
-    assert admin.one(ONE_BOOKING, id=booking["id"])["externalId"] == uid
+    seen_by_admin = admin.one(ONE_BOOKING, id=booking["id"])
+    assert (seen_by_admin["externalId"], seen_by_admin["meetingUrl"], seen_by_admin["location"]) == (uid, None, None)
     assert admin.bookings() == []
+    # what cannot be read cannot be found either
+    assert len(clara.bookings(filter={"text": "otto@example"})) == 1
+    assert len(gina.bookings(filter={"text": "clara@example"})) == 1
+    assert gina.bookings(filter={"text": "otto@example"}) == []
     assert admin.move(booking["id"], at(3, 9))["__typename"] == "NotPermitted"
 
 

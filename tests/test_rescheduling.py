@@ -252,6 +252,8 @@ def test_without_the_coachs_link_the_provider_page_is_named(world: World, clara:
     (seen,) = max_.bookings()
     assert (seen["rescheduling"]["mode"], seen["rescheduling"]["blockedBy"]) == ("PROVIDER_PAGE", ["HOST_NOT_CONNECTED"])
     assert seen["rescheduling"]["providerPageUrl"] == answer["url"]
+    cancelled = max_.cancel(booking["id"])
+    assert (cancelled["__typename"], cancelled["url"]) == ("CancelOnProviderPage", answer["url"])
     assert world.calls("POST", "/reschedule") == 0
 
 

@@ -620,3 +620,12 @@ def test_the_time_of_the_last_delivery_is_kept(endpoint: Endpoint) -> None:
     endpoint.world.move_clock(minutes=5)
     endpoint.send(PING)
     assert WebhookSubscription.get().last_received_at == datetime(2027, 3, 1, 8, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("state", ["", "short", 'x"}) { __typename } disconnectProvider(input: {provider: CAL_COM', "a" * 65])
+def test_the_return_page_repeats_nothing_but_a_state(world: World, state: str) -> None:
+    """The page tells people what to run; nobody else's text may stand in it."""
+    page = world.http.get("/oauth/calcom/return", params={"state": state})
+    assert page.status_code == 200
+    assert "Nothing to finish here" in page.text
+    assert "mutation" not in page.text

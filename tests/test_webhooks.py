@@ -12,7 +12,7 @@ import pytest
 from harness import INBOX, LEGACY_SECRET, Caller, World, at, iso
 
 from models import WebhookEvent, WebhookSubscription
-from services import webhook_subscriptions, webhooks
+from services import claims, webhook_subscriptions, webhooks
 
 
 @pytest.fixture
@@ -302,3 +302,31 @@ def test_an_answer_that_is_older_than_what_we_have_changes_nothing(world: World,
     (booking,) = clara.bookings()
     assert booking["status"] == "CANCELLED"
     assert sorted(n["kind"] for n in clara.notifications()) == ["BOOKED", "CANCELLED"]
+
+
+def test_a_signed_delivery_older_than_the_keys_is_taken_for_a_repeat(world: World, clara: Caller, admin: Caller) -> None:
+    parked = world.sandbox.fault(webhook="*", effect={"kind": "park"})
+    world.book(clara, at(30, 9))
+    parked.remove()
+    world.move_clock(days=29)
+    world.sandbox_call("deliveries/flush")
+    assert deliveries(world)[-1]["status"] == 401
+    assert inbox(admin) == []
+
+
+def test_work_asked_for_while_it_runs_is_done_once_more(world: World, clara: Caller) -> None:
+    """A booking that comes while the list is being read is not on it; the run that follows must find it."""
+    world.sandbox.fault(webhook="*", effect={"kind": "drop"}, times=None)
+    account = WebhookSubscription.get().linked_account_id
+    claims.schedule("reconcile", account, world.clock.now())
+    held = world.sandbox.fault(method="GET", path="/calcom/v2/bookings", effect={"kind": "hold", "when": "after"})
+    running = threading.Thread(target=world.jobs)
+    running.start()
+    assert held.wait_held(1, 10)
+    world.book(clara, at(2, 9))
+    world.move_clock(seconds=1)
+    claims.schedule("reconcile", account, world.clock.now())
+    held.release()
+    running.join()
+    world.jobs()
+    assert len(clara.bookings()) == 1
