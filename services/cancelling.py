@@ -9,7 +9,6 @@ from services.change_rules import SENTENCES, OnProviderPage, caller, move_blocke
 from services.errors import BookingNotCancellable, InvalidInput
 from services.identity import Viewer
 from services.operations import Intent, Plan
-from services.providers.base import AccountAuth
 from services.rescheduling import LONGEST_REASON
 from services.runtime import Runtime
 
@@ -45,13 +44,8 @@ def cancel(
     )
     if not new:
         return recorded_outcome(operation)
-    try:
-        auth, _ = caller(viewer, booking, role)
-        if isinstance(auth, AccountAuth):
-            tokens.ensure_valid(rt, auth.account_id)
-    except BaseException:
-        operations.refuse(operation, rt.clock.now())
-        raise
+    with operations.unsent(rt, operation):
+        auth, _ = caller(rt, viewer, booking, role)
     provider = rt.providers[booking.provider]
     return attempt(rt, booking, operation, lambda: provider.cancel(auth, operation.from_external_id, reason=reason))
 

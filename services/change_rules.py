@@ -66,12 +66,20 @@ def party(viewer: Viewer, booking: Booking, what: str) -> str:
     return role
 
 
-def caller(viewer: Viewer, booking: Booking, role: str) -> tuple[Auth, str | None]:
+def caller(rt: Runtime, viewer: Viewer, booking: Booking, role: str) -> tuple[Auth, str | None]:
     """Whose token moves it, and in whose name.
 
     A coach's own token settles the move at once. A mentee uses theirs or none, with their own address: Cal.com would
-    accept the organiser's address from anybody and skip the coach's confirmation.
+    accept the organiser's address from anybody and skip the coach's confirmation. The token is made sure of here: its
+    problems must show before anything counts as sent. Raises ConnectionUnusable and ProviderFailure.
     """
+    auth, own = _in_whose_name(viewer, booking, role)
+    if isinstance(auth, AccountAuth):
+        tokens.ensure_valid(rt, auth.account_id)
+    return auth, own
+
+
+def _in_whose_name(viewer: Viewer, booking: Booking, role: str) -> tuple[Auth, str | None]:
     if role == "COACH":
         account = _own_account(viewer, booking) or bookings.host_account(booking)
         return (AccountAuth(account.id) if account else None), None

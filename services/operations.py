@@ -10,7 +10,8 @@ counts only after the provider's longest processing time has passed.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -149,6 +150,16 @@ def send(rt: Runtime, operation: Operation) -> bool:
         .where((Operation.id == operation.id) & Operation.open & (Operation.phase == "claimed"))
         .execute()
     )
+
+
+@contextmanager
+def unsent(rt: Runtime, operation: Operation) -> Iterator[None]:
+    """Around what is done before sending: whatever goes wrong there ends the operation and frees its key."""
+    try:
+        yield
+    except BaseException:
+        refuse(operation, rt.clock.now())
+        raise
 
 
 def refuse(operation: Operation, now: datetime) -> None:

@@ -28,7 +28,6 @@ from services.errors import (
 )
 from services.identity import Viewer
 from services.operations import Intent, Plan
-from services.providers.base import AccountAuth
 from services.runtime import Runtime
 
 LONGEST_REASON = 1000
@@ -81,15 +80,9 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
     )
     if not new:
         return recorded_outcome(operation)
-    try:
+    with operations.unsent(rt, operation):
         _check_coach(rt, viewer, booking.id, role, (request.new_start, new_end))
-        auth, by_email = caller(viewer, booking, role)
-        # a token problem must show before anything counts as sent
-        if isinstance(auth, AccountAuth):
-            tokens.ensure_valid(rt, auth.account_id)
-    except BaseException:
-        operations.refuse(operation, rt.clock.now())
-        raise
+        auth, by_email = caller(rt, viewer, booking, role)
     provider = rt.providers[booking.provider]
     return attempt(
         rt,
