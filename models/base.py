@@ -125,8 +125,9 @@ def connect(url: str, *, pool_size: int = 20) -> Database:
 
     `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://user:password@host:port/name`.
     SQLite: WAL, synchronous FULL (a commit survives power loss), transactions begin IMMEDIATE (a deferred one that
-    turns into a writer fails at once with "database is locked"). PostgreSQL: psycopg 3, READ COMMITTED. Both: a bounded
-    pool whose exhaustion waits ten seconds before it raises. Raises ValueError for any other address.
+    turns into a writer fails at once with "database is locked"). PostgreSQL: psycopg 3, READ COMMITTED, and nothing that
+    lasts beyond a transaction, so that a pooler in transaction mode may stand between. Both: a bounded pool whose
+    exhaustion waits ten seconds before it raises. Raises ValueError for any other address.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
@@ -140,6 +141,8 @@ def connect(url: str, *, pool_size: int = 20) -> Database:
             max_connections=pool_size,
             timeout=10,
             connect_timeout=5,
+            # a prepared statement belongs to a session, and a pooler gives each transaction another one
+            prepare_threshold=None,
         )
     else:
         raise ValueError("the database address must look like sqlite:///var/convene.db or postgresql://user@host/name")
@@ -151,11 +154,39 @@ def is_sqlite() -> bool:
     return isinstance(db.obj, SqliteDatabase)
 
 
+class UnsafeDatabaseError(Exception):
+    """The server is set so that what Convene promises would not hold; the message names each setting."""
+
+
+SAFE_SETTINGS = {
+    # the second statement of a transaction must see what was committed while it waited for its locks
+    "transaction_isolation": {"read committed"},
+    # what was acknowledged must survive a power loss
+    "synchronous_commit": {"on", "local", "remote_write", "remote_apply"},
+    "fsync": {"on"},
+}
+SAFE_PRAGMAS = {"journal_mode": {"wal"}, "synchronous": {"2"}}
+
+
+def check_settings() -> None:
+    """Raise UnsafeDatabaseError unless this connection locks and commits as Convene relies on it."""
+    if is_sqlite():
+        found = {name: str(db.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in SAFE_PRAGMAS}
+        wanted = SAFE_PRAGMAS
+    else:
+        rows = db.execute_sql("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(SAFE_SETTINGS),)).fetchall()
+        found, wanted = dict(rows), SAFE_SETTINGS
+    wrong = [f"{name} is {value}, must be {' or '.join(sorted(wanted[name]))}" for name, value in sorted(found.items()) if value not in wanted[name]]
+    if wrong:
+        raise UnsafeDatabaseError(f"The database is not set as Convene needs it: {'; '.join(wrong)}.")
+
+
 RETRYABLE_SQLSTATES = {"40001", "40P01"}  # serialization failure, deadlock
+TRIES = 10
 
 
 def transactional(function: Callable[P, R]) -> Callable[P, R]:
-    """Run the function in one transaction, and again (at most four times) if the database made it a deadlock victim.
+    """Run the function in one transaction, and again (ten times at most) if the database made it a deadlock victim.
 
     The function may run more than once, so it does nothing that the database cannot take back: no HTTP, no signals.
     Inside another transaction it simply joins it.
@@ -165,15 +196,15 @@ def transactional(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if db.in_transaction():
             return function(*args, **kwargs)
-        for attempt in range(4):
+        for attempt in range(TRIES):
             try:
                 with _write_lock(), db.atomic():
                     return function(*args, **kwargs)
             except OperationalError as error:
                 state = getattr(error.__cause__ or error.__context__, "sqlstate", None)
-                if state not in RETRYABLE_SQLSTATES or attempt == 3:  # noqa: PLR2004
+                if state not in RETRYABLE_SQLSTATES or attempt == TRIES - 1:
                     raise
-                time.sleep(random.uniform(0.005, 0.05) * (attempt + 1))  # noqa: S311 - jitter, not a secret
+                time.sleep(random.uniform(0, 0.02 * 2 ** min(attempt, 4)))  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
 
     return run

@@ -1,7 +1,8 @@
 """Bring the database to the schema of this code; safe when several processes start at once.
 
 playhouse.migrations takes no lock of its own, so one is taken around it: an advisory lock on PostgreSQL, a lock file
-beside the database on SQLite.
+beside the database on SQLite. PostgreSQL applies all that is pending in one transaction, which also holds the lock: a
+process that is killed leaves nothing half done and nothing locked, and a pooler in transaction mode may stand between.
 """
 
 import fcntl
@@ -11,16 +12,21 @@ from pathlib import Path
 
 from playhouse.migrations import Runner
 
-from models.base import db, is_sqlite
+from models.base import check_settings, db, is_sqlite
 
 DIRECTORY = Path(__file__).parent / "migrations"
 ADVISORY_LOCK = 0x436F6E76656E65  # "Convene"
 
 
 def migrate() -> list[str]:
-    """Apply what is pending, in order; returns the names applied (an empty list when up to date)."""
-    with db.connection_context(), _alone():
-        return list(_runner().up())
+    """Apply what is pending, in order; returns the names applied (an empty list when up to date).
+
+    Raises UnsafeDatabaseError when the server is not set as Convene needs it.
+    """
+    with db.connection_context():
+        check_settings()
+        with _alone():
+            return list(_runner().up())
 
 
 def pending() -> list[str]:
@@ -39,8 +45,6 @@ def _alone() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         return
-    db.execute_sql("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-    try:
+    with db.atomic():
+        db.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
         yield
-    finally:
-        db.execute_sql("SELECT pg_advisory_unlock(%s)", (ADVISORY_LOCK,))

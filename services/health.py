@@ -6,7 +6,7 @@ from datetime import timedelta
 from peewee import PeeweeException
 
 from models import ProviderHealth
-from models.base import db, new_id
+from models.base import UnsafeDatabaseError, check_settings, new_id
 from models.migrate import pending
 from services.clock import Clock
 from services.runtime import Runtime
@@ -48,9 +48,9 @@ class Readiness:
 def readiness(rt: Runtime, heartbeat_age: float | None) -> Readiness:
     """`heartbeat_age`: seconds since the scheduler's last tick in this process; None when it never ticked."""
     try:
-        db.execute_sql("SELECT 1")
+        check_settings()
         migrated = not pending()
-    except PeeweeException:
+    except (PeeweeException, UnsafeDatabaseError):
         return Readiness(database=False, migrations=False, scheduler=_beats(heartbeat_age))
     return Readiness(database=True, migrations=migrated, scheduler=_beats(heartbeat_age) and not rt.stopping.is_set())
 

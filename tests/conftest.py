@@ -1,6 +1,13 @@
-"""One database per worker, one sandbox per worker, one Convene per test; all over real HTTP on loopback."""
+"""One database of each kind per worker, one sandbox per worker, one Convene per test; all over real HTTP on loopback.
 
-from collections.abc import Iterator
+Whatever stands on `world` runs twice: on SQLite and on a PostgreSQL server that comes as a wheel, listens on a socket
+file only and ends with the run.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +16,21 @@ from harness import Issuer, World, clean
 
 from models.base import connect, db
 from models.migrate import migrate
+from postgres import Postgres
 from sandbox.app import Sandbox
+
+POSTGRES_FOLDER = "CONVENE_TESTS_POSTGRES"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The workers share one PostgreSQL server; its folder is made and removed by the process that starts them."""
+    if not hasattr(config, "workerinput"):
+        os.environ[POSTGRES_FOLDER] = tempfile.mkdtemp(prefix="convene-postgres-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(POSTGRES_FOLDER), ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,13 +40,40 @@ def _no_waiting_between_retries() -> None:
 
 
 @pytest.fixture(scope="session")
-def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("database") / "convene.db"
-    url = f"sqlite:///{path}"
+def postgres(worker_id: str) -> Iterator[Postgres]:
+    """A running server, in which this worker makes its databases."""
+    with Postgres(Path(os.environ[POSTGRES_FOLDER]) / "data", worker_id) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes an empty database of one kind and answers its address."""
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path_factory.mktemp('database') / 'convene.db'}"
+    made: Callable[[], str] = request.getfixturevalue("postgres").create
+    return made
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[], str]) -> str:
+    """A migrated database of this worker."""
+    url = new_database()
     connect(url)
     migrate()
     db.close_all()
     return url
+
+
+@pytest.fixture
+def fresh_database(new_database: Callable[[], str], database_url: str) -> Iterator[str]:
+    """An empty database of the same kind for one test, to which the models are bound."""
+    db.close_all()
+    url = new_database()
+    connect(url)
+    yield url
+    db.close_all()
+    connect(database_url)
 
 
 @pytest.fixture(scope="session")

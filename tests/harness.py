@@ -4,12 +4,16 @@ import io
 import json
 import logging as stdlib_logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import psycopg
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from peewee import Value
@@ -18,7 +22,7 @@ from werkzeug.serving import make_server
 import models
 import settings as configuration
 from app import assemble, create_app
-from models.base import db, from_ms, to_ms
+from models.base import db, from_ms, is_sqlite, to_ms
 from sandbox.app import Sandbox
 from services import jobs, logging
 from services.providers.calcom.provider import CalcomSettings
@@ -293,8 +297,52 @@ class World:
 def clean() -> None:
     """Empty every table, children first, in one string."""
     statements = "; ".join(f'DELETE FROM "{model._meta.table_name}"' for model in reversed(models.ALL))
-    db.connection().executescript(statements)
+    if is_sqlite():
+        # its execute takes one statement at a time
+        db.connection().executescript(statements)
+    else:
+        db.execute_sql(statements)
     db.close()
+
+
+def remove(database_url: str) -> None:
+    """Take a database away from under the running process."""
+    db.close_all()
+    if database_url.startswith("sqlite"):
+        path = Path(database_url.removeprefix("sqlite:///"))
+        for file in path.parent.glob(f"{path.name}*"):
+            file.unlink()
+        path.mkdir()
+        return
+    name = urlsplit(database_url).path[1:]
+    with psycopg.connect(urlsplit(database_url)._replace(path="/postgres").geturl(), autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """The database itself refuses a kind of statement, as in `UPDATE OF person_id ON participant`."""
+    body = "BEGIN SELECT RAISE(ABORT, 'refused'); END" if is_sqlite() else "FOR EACH ROW EXECUTE FUNCTION refuse()"
+    if not is_sqlite():
+        db.execute_sql(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+        )
+    db.execute_sql(f"CREATE TRIGGER refuse BEFORE {what} {body}")
+    try:
+        yield
+    finally:
+        table = what.rsplit(" ", 1)[1]
+        db.execute_sql("DROP TRIGGER refuse" + ("" if is_sqlite() else f" ON {table}"))
+        db.close()
+
+
+def stored(database_url: str) -> bytes:
+    """Everything that the database holds: the files of SQLite, each row of PostgreSQL."""
+    if database_url.startswith("sqlite"):
+        path = Path(database_url.removeprefix("sqlite:///"))
+        return b"".join(part.read_bytes() for part in path.parent.glob(f"{path.name}*"))
+    rows = (row for model in models.ALL for row in db.execute_sql(f'SELECT t::text FROM "{model._meta.table_name}" t'))
+    return "\n".join(str(row) for row in rows).encode()
 
 
 def iso(at: datetime) -> str:
@@ -306,7 +354,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2027, 3, day, hour, minute, tzinfo=UTC)
 
 
-__all__ = ["MONDAY", "Caller", "Issuer", "World", "at", "clean", "from_ms", "iso"]
+__all__ = ["MONDAY", "Caller", "Issuer", "World", "at", "clean", "from_ms", "iso", "refusing", "remove", "stored"]
 
 PROBLEM = "... on Problem { code message }"
 STATUS = """

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from harness import BOOKINGS, Caller, Issuer, World, at
+from harness import BOOKINGS, Caller, Issuer, World, at, refusing
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
@@ -481,12 +481,8 @@ def test_a_claim_that_failed_once_is_made_at_the_next_request(world: World) -> N
     world.book(clara, at(2, 9), name="Otto")
     world.jobs()
     person = PersonIdentity.get(PersonIdentity.value == "otto@example.test").person_id
-    db.execute_sql("CREATE TRIGGER refuse BEFORE UPDATE OF person_id ON participant BEGIN SELECT RAISE(ABORT, 'no'); END")
     otto = world.caller("Otto")
-    try:
+    with refusing("UPDATE OF person_id ON participant"):
         assert otto.post("{ viewer { id } }").status_code == 500
-    finally:
-        db.execute_sql("DROP TRIGGER refuse")
-        db.close()
     assert len(otto.bookings()) == 1
     assert Person.get_by_id(person).merged_into_id is not None

@@ -1,95 +1,96 @@
-"""Migrations make exactly what the models say, on a fresh file, twice, and in four processes at once."""
+"""Migrations make exactly what the models say, on a fresh database, twice, and in four processes at once."""
 
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from harness import World
-from peewee import IntegrityError, SqliteDatabase
+from peewee import IntegrityError
 
 import models
-from models.base import connect, db, new_id
+from models.base import UnsafeDatabaseError, check_settings, connect, db, is_sqlite, new_id
 from models.migrate import DIRECTORY, migrate, pending
 
 ROOT = Path(__file__).parent.parent
 Shape = dict[str, Any]
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, database_url: str) -> Iterator[str]:
-    """A fresh file that the models are bound to for one test."""
-    db.close_all()
-    url = f"sqlite:///{tmp_path / 'fresh.db'}"
-    connect(url)
-    yield url
-    db.close_all()
-    connect(database_url)
+def kind_of(declared: str) -> str:
+    """SQLite's own rule for whole numbers: Peewee writes BIGINT and BOOLEAN as INTEGER there."""
+    kind = declared.upper()
+    return "INTEGER" if is_sqlite() and ("INT" in kind or kind == "BOOLEAN") else kind
 
 
-def affinity(kind: str) -> str:
-    """SQLite's own rule for whole numbers; Peewee writes BIGINT and BOOLEAN as INTEGER there."""
-    return "INTEGER" if "INT" in kind.upper() or kind.upper() == "BOOLEAN" else kind.upper()
-
-
-def shape(path: Path) -> Shape:
-    """Tables, columns (type, null-ness, key), foreign keys and indexes of a database file."""
-    with closing(sqlite3.connect(path)) as connection:
-        ask = connection.execute
-        tables = [row[0] for row in ask("SELECT name FROM sqlite_master WHERE type = 'table'") if not row[0].startswith("sqlite_")]
-        found = {}
-        for table in (t for t in tables if t in {m._meta.table_name for m in models.ALL}):
-            columns = {
-                name: (affinity(kind), bool(needed), bool(key)) for _, name, kind, needed, _, key in ask(f'PRAGMA table_info("{table}")')
-            }
-            foreign = {(row[3], row[2], row[4], row[6]) for row in ask(f'PRAGMA foreign_key_list("{table}")')}
+def shape() -> Shape:
+    """Tables, columns (type, null-ness, key), foreign keys and indexes of the bound database."""
+    found = {}
+    with db.connection_context():
+        for table in (t for t in db.get_tables() if t in {m._meta.table_name for m in models.ALL}):
+            columns = {c.name: (kind_of(c.data_type), c.null, c.primary_key) for c in db.get_columns(table)}
+            foreign = {(key.column, key.dest_table, key.dest_column, deletes(table, key.column)) for key in db.get_foreign_keys(table)}
             indexes = set()
-            for _, name, unique, origin, partial in ask(f'PRAGMA index_list("{table}")').fetchall():
-                if origin == "pk":
-                    continue
-                named = tuple(row[2] for row in ask(f'PRAGMA index_info("{name}")'))
-                sql = ask("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
-                where = " ".join(sql.split(" WHERE ")[1].strip("()").split()).lower().replace('"', "") if partial else None
-                indexes.add((named, bool(unique), where))
+            for index in db.get_indexes(table):
+                # the key's own index is named by the database
+                if index.sql and not index.name.endswith("_pkey"):
+                    _, _, where = index.sql.partition(" WHERE ")
+                    indexes.add((tuple(index.columns), bool(index.unique), " ".join(where.split()).strip("()").lower().replace('"', "")))
             found[table] = {"columns": columns, "foreign": foreign, "indexes": indexes}
-        return found
+    return found
 
 
-def made_by_models(path: Path) -> Shape:
-    database = SqliteDatabase(path)
-    with database.bind_ctx(models.ALL, bind_refs=False, bind_backrefs=False):
-        database.create_tables(models.ALL)
-    database.close()
-    return shape(path)
+def deletes(table: str, column: str) -> str:
+    """What happens to a row when the one it refers to is deleted."""
+    if is_sqlite():
+        return next(str(row[6]) for row in db.execute_sql(f'PRAGMA foreign_key_list("{table}")').fetchall() if row[3] == column)
+    rows = db.execute_sql(
+        "SELECT confdeltype FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
+        "WHERE c.contype = 'f' AND c.conrelid = %s::regclass AND a.attname = %s",
+        (f'"{table}"', column),
+    ).fetchall()
+    return str(rows[0][0])
 
 
-@pytest.mark.parametrize("table", [m._meta.table_name for m in models.ALL])
-def test_migrations_make_what_the_models_say(table: str, elsewhere: str, tmp_path: Path) -> None:
+@pytest.fixture
+def made_by_models(fresh_database: str, new_database: Callable[[], str]) -> Shape:
+    connect(new_database())
+    with db.connection_context():
+        db.create_tables(models.ALL)
+    found = shape()
+    db.close_all()
+    connect(fresh_database)
+    return found
+
+
+def test_migrations_make_what_the_models_say(made_by_models: Shape) -> None:
     migrate()
-    migrated, wanted = shape(tmp_path / "fresh.db"), made_by_models(tmp_path / "models.db")
-    for part in ("columns", "foreign", "indexes"):
-        assert migrated[table][part] == wanted[table][part], part
+    migrated = shape()
+    assert set(migrated) == {m._meta.table_name for m in models.ALL}
+    assert len(migrated["linked_account"]["columns"]) > 20
+    for table, wanted in made_by_models.items():
+        for part in ("columns", "foreign", "indexes"):
+            assert migrated[table][part] == wanted[part], (table, part)
 
 
-def test_every_model_has_a_table_and_every_table_a_model(elsewhere: str) -> None:
+def test_every_model_has_a_table_and_every_table_a_model(fresh_database: str) -> None:
     migrate()
-    kept = {t for t in db.get_tables() if "migration" not in t}
+    with db.connection_context():
+        kept = {t for t in db.get_tables() if "migration" not in t}
     assert kept == {m._meta.table_name for m in models.ALL}
     assert len(kept) == len(models.ALL)
 
 
-def test_one_open_operation_and_one_meaning_per_key_are_the_databases_own_rules(elsewhere: str, tmp_path: Path) -> None:
+def test_one_open_operation_and_one_meaning_per_key_are_the_databases_own_rules(fresh_database: str) -> None:
     migrate()
-    indexes = shape(tmp_path / "fresh.db")["operation"]["indexes"]
+    indexes = shape()["operation"]["indexes"]
     assert (("booking_id",), True, "open") in indexes
     assert (("user_id", "mutation", "idempotency_key"), True, "idempotency_key is not null") in indexes
 
 
-def test_running_twice_is_harmless(elsewhere: str) -> None:
+def test_running_twice_is_harmless(fresh_database: str) -> None:
     names = sorted(p.stem for p in DIRECTORY.glob("[0-9]*.py"))
     with db.connection_context():
         assert sorted(pending()) == names
@@ -102,10 +103,10 @@ def test_running_twice_is_harmless(elsewhere: str) -> None:
         assert [p.name for p in models.Person.select()] == ["Clara"]
 
 
-def test_four_processes_at_once_all_succeed(tmp_path: Path) -> None:
-    """On a fresh file: one of them applies, the others wait and find it done."""
-    environment = {"CONVENE_DATABASE_URL": f"sqlite:///{tmp_path / 'together.db'}"}
+def test_four_processes_at_once_all_succeed(fresh_database: str, tmp_path: Path) -> None:
+    """On a fresh database: one of them applies, the others wait and find it done."""
     command = [sys.executable, str(ROOT / "scripts" / "migrate")]
+    environment = {"CONVENE_DATABASE_URL": fresh_database}
     processes = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
         for _ in range(4)
@@ -115,7 +116,40 @@ def test_four_processes_at_once_all_succeed(tmp_path: Path) -> None:
     names = [p.stem for p in DIRECTORY.glob("[0-9]*.py")]
     applied = [line for out, _ in answers for line in out.splitlines() if line.startswith("applied ")]
     assert sorted(applied) == sorted(f"applied {name}" for name in names)
-    assert set(shape(tmp_path / "together.db")) == {m._meta.table_name for m in models.ALL}
+    assert set(shape()) == {m._meta.table_name for m in models.ALL}
+
+
+# ---- settings of the server ----------------------------------------------------------------------------------------------
+
+
+def test_an_isolation_that_lets_overlaps_through_is_refused(fresh_database: str) -> None:
+    if is_sqlite():
+        with db.connection_context():
+            db.execute_sql("PRAGMA synchronous = NORMAL")
+            with pytest.raises(UnsafeDatabaseError, match="synchronous is 1, must be 2"):
+                check_settings()
+        return
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_isolation TO "repeatable read"')
+        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit TO off')
+    with pytest.raises(UnsafeDatabaseError) as refused:
+        migrate()
+    assert "transaction_isolation is repeatable read, must be read committed" in str(refused.value)
+    assert "synchronous_commit is off" in str(refused.value)
+    with db.connection_context():
+        assert db.get_tables() == [], "nothing was migrated"
+
+
+def test_connections_keep_nothing_of_a_session(world: World) -> None:
+    """A pooler in transaction mode gives every transaction another session."""
+    with db.connection_context():
+        check_settings()
+        if not is_sqlite():
+            assert db.connection().prepare_threshold is None
+            for _ in range(7):
+                models.User.select().count()
+            assert db.execute_sql("SELECT count(*) FROM pg_prepared_statements").fetchone()[0] == 0
 
 
 def test_a_database_address_that_cannot_be_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from harness import CLIENT_ID, CLIENT_SECRET, CONNECTION, DISCONNECT, LEGACY_SECRET, REFRESH, SYNC, Caller, World, iso
+from harness import CLIENT_ID, CLIENT_SECRET, CONNECTION, DISCONNECT, LEGACY_SECRET, REFRESH, SYNC, Caller, World, iso, stored
 
 from models import LinkedAccount, TokenRotation, User
 from services import tokens
@@ -610,10 +609,9 @@ def test_no_secret_is_readable_in_the_database_or_in_the_log(world: World, datab
     clara.one(REFRESH, force=True)
     assert len(secrets) == 11
 
-    path = Path(database_url.removeprefix("sqlite:///"))
-    stored = b"".join(part.read_bytes() for part in path.parent.glob(f"{path.name}*"))
-    assert row_of(clara).refresh_token.encode() in stored, "the file was read after the last write"
-    assert [s for s in secrets if s.encode() in stored] == []
+    held = stored(database_url)
+    assert row_of(clara).refresh_token.encode() in held, "it was read after the last write"
+    assert [s for s in secrets if s.encode() in held] == []
     logged = world.logged.getvalue()
     assert "token refreshed" in logged
     assert [s for s in secrets if s in logged] == []
