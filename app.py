@@ -11,7 +11,7 @@ from flask_cors import CORS
 
 import settings as configuration
 from models.base import connect, release_connection, use_clock
-from routes import common, development, graphql, oauth, operations, webhooks
+from routes import common, development, graphql, oauth, operations, tokens, webhooks
 from services import health, identity, jobs, logging
 from services.budgets import Budgets
 from services.clock import Clock, SystemClock
@@ -44,7 +44,7 @@ class Convene:
 def assemble(settings: configuration.Settings, providers: dict[str, ProviderSettings], *, clock: Clock | None = None) -> Convene:
     """Wire the services, without any face. The models are bound to the database of `settings`."""
     clock = clock or SystemClock(timedelta(seconds=settings.clock_offset_seconds))
-    connect(settings.database_url, pool_size=settings.threads + 8)
+    connect(settings.database_url, pool_size=settings.threads + jobs.THREADS)
     use_clock(clock.now)
     metrics, budgets = Metrics(), Budgets(clock)
     key = _development_key() if settings.development else None
@@ -88,6 +88,7 @@ def create_app(settings: configuration.Settings | None = None, *, convene: Conve
     app.register_blueprint(graphql.blueprint(rt, convene.verifier))
     app.register_blueprint(oauth.blueprint(rt))
     app.register_blueprint(webhooks.blueprint(rt))
+    app.register_blueprint(tokens.blueprint(rt, convene.verifier))
     app.register_blueprint(operations.blueprint(rt, convene.scheduler.heartbeat_age))
     if rt.settings.development:
         app.register_blueprint(development.blueprint(rt, lambda email: _issue(rt, email)))

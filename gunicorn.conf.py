@@ -6,6 +6,7 @@ before it answers us.
 """
 
 import os
+import signal
 import sys
 
 bind = f"{os.environ.get('CONVENE_HOST', '127.0.0.1')}:{os.environ.get('CONVENE_PORT') or os.environ.get('PORT') or 8000}"
@@ -32,7 +33,15 @@ def on_starting(server):  # noqa: ANN001, ANN201, ARG001 - gunicorn's signature
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's signature
-    worker.wsgi.extensions["convene"].scheduler.start()
+    convene = worker.wsgi.extensions["convene"]
+    convene.scheduler.start()
+
+    def stop(number, frame):  # noqa: ANN001, ANN202
+        # the jobs end while the requests do: one after the other might take longer than the grace
+        convene.rt.stopping.set()
+        worker.handle_exit(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def worker_int(worker):  # noqa: ANN001, ANN201

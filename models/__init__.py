@@ -5,7 +5,7 @@ from models.base import db
 from models.booking import Booking, BookingChange, BookingExternalId, Operation, Participant
 from models.event_type import EventType
 from models.job import JobClaim, ProviderHealth, RateBucket
-from models.linked_account import LinkedAccount, OAuthState, TokenRotation
+from models.linked_account import AtomsSession, HandedOutToken, LinkedAccount, OAuthState, TokenRotation
 from models.notification import Notification
 from models.person import Person, PersonIdentity, User
 from models.webhook import WebhookEvent, WebhookSubscription
@@ -18,6 +18,8 @@ ALL = (
     LinkedAccount,
     OAuthState,
     TokenRotation,
+    AtomsSession,
+    HandedOutToken,
     EventType,
     Booking,
     BookingExternalId,
@@ -35,11 +37,13 @@ ALL = (
 
 __all__ = [
     "ALL",
+    "AtomsSession",
     "AvailabilityCache",
     "Booking",
     "BookingChange",
     "BookingExternalId",
     "EventType",
+    "HandedOutToken",
     "JobClaim",
     "LinkedAccount",
     "Notification",

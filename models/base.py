@@ -176,7 +176,11 @@ def check_settings() -> None:
     else:
         rows = db.execute_sql("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(SAFE_SETTINGS),)).fetchall()
         found, wanted = dict(rows), SAFE_SETTINGS
-    wrong = [f"{name} is {value}, must be {' or '.join(sorted(wanted[name]))}" for name, value in sorted(found.items()) if value not in wanted[name]]
+    wrong = [
+        f"{name} is {value}, must be {' or '.join(sorted(wanted[name]))}"
+        for name, value in sorted(found.items())
+        if value not in wanted[name]
+    ]
     if wrong:
         raise UnsafeDatabaseError(f"The database is not set as Convene needs it: {'; '.join(wrong)}.")
 

@@ -26,6 +26,7 @@ class LinkedAccount(BaseModel):
     scheduling_url = TextField(null=True)
     organization = TextField(null=True)
     time_zone = TextField(null=True)
+    bookable = BooleanField(default=True)
     scopes = JsonText(default=list)
 
     access_token = TextField(null=True)
@@ -99,3 +100,20 @@ class TokenRotation(BaseModel):
 
     class Meta:
         indexes = ((("linked_account", "from_version"), True),)
+
+
+class AtomsSession(BaseModel):
+    """A browser session in which a provider's own components run; its signed handle names this row.
+
+    Ends at `expires_at`; unlinking deletes it, and the handle is worth nothing then.
+    """
+
+    linked_account = ForeignKeyField(LinkedAccount, on_delete="CASCADE")
+    expires_at = UtcDateTime(index=True)
+
+
+class HandedOutToken(BaseModel):
+    """That an access token was given to a browser, so that it is recognised when it comes back expired: a sha256."""
+
+    linked_account = ForeignKeyField(LinkedAccount, on_delete="CASCADE")
+    token_hash = CharField(max_length=64, unique=True)

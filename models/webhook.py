@@ -48,4 +48,4 @@ class WebhookEvent(BaseModel):
     booking = ForeignKeyField(Booking, null=True, on_delete="SET NULL")
 
     class Meta:
-        indexes = ((("state", "due_at"), False), (("received_at", "id"), False))
+        indexes = ((("state", "due_at"), False), (("state", "linked_account", "due_at"), False), (("received_at", "id"), False))

@@ -1,6 +1,8 @@
 """Where providers send news. 2xx only after the delivery is stored; a repeat of a stored one is 2xx without effect."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from flask import Blueprint, Response, request
 
@@ -8,13 +10,49 @@ from routes.common import MAX_WEBHOOK_BODY, error, json_response, read_body
 from services import webhooks
 from services.runtime import Runtime
 
+MOST_IN_HAND = 32 * 1024 * 1024
+"""Bytes of deliveries that one process holds in memory at a time, slow senders' included."""
+RETRY_AFTER = 5
 
-def _answer(take: Callable[[bytes], bool], success: object) -> Response:
-    body = read_body(MAX_WEBHOOK_BODY)
-    if body is None:
-        return error(413, "TOO_LARGE", f"A delivery may have at most {MAX_WEBHOOK_BODY // 1024} KiB.")
+
+class _Full(Exception):
+    """No more can be held in memory now."""
+
+
+class _InHand:
+    """Counts what is in memory by what was announced, before any of it is read."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        with self._lock:
+            if self._bytes + size > MOST_IN_HAND:
+                raise _Full
+            self._bytes += size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bytes -= size
+
+
+def _too_large() -> Response:
+    return error(413, "TOO_LARGE", f"A delivery may have at most {MAX_WEBHOOK_BODY // 1024} KiB.")
+
+
+def _answer(in_hand: _InHand, take: Callable[[bytes], bool], success: object) -> Response:
+    announced = request.content_length
+    if announced is not None and announced > MAX_WEBHOOK_BODY:
+        return _too_large()
     try:
-        take(body)
+        with in_hand.hold(MAX_WEBHOOK_BODY if announced is None else announced):
+            body = read_body(MAX_WEBHOOK_BODY)
+            if body is None:
+                return _too_large()
+            take(body)
     except webhooks.UnknownEndpoint:
         return error(404, "NOT_FOUND", "No subscription has this address.")
     except webhooks.BadSignature:
@@ -23,11 +61,16 @@ def _answer(take: Callable[[bytes], bool], success: object) -> Response:
         return error(401, "TOO_OLD", "The delivery is signed but older than four weeks, so it is taken for a repeat.")
     except webhooks.NotJson:
         return error(400, "BAD_USER_INPUT", "The body is not JSON.")
+    except (_Full, webhooks.NotStored):
+        response = error(503, "TRY_AGAIN", "The delivery could not be stored now. Send it again.")
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+        return response
     return json_response(success)
 
 
 def blueprint(rt: Runtime) -> Blueprint:
     routes = Blueprint("webhooks", __name__)
+    in_hand = _InHand()
 
     @routes.post("/webhooks/<provider>/<endpoint>")
     def own(provider: str, endpoint: str) -> Response:
@@ -35,6 +78,7 @@ def blueprint(rt: Runtime) -> Blueprint:
         if provider not in rt.providers:
             return error(404, "NOT_FOUND", "No subscription has this address.")
         return _answer(
+            in_hand,
             lambda body: webhooks.receive(rt, provider, endpoint, request.headers, body),
             {"data": {"received": True}, "error": None},
         )
@@ -46,6 +90,6 @@ def blueprint(rt: Runtime) -> Blueprint:
         secret = rt.legacy_webhook_secret
         if not secret:
             return error(404, "NOT_FOUND", "This address is off: CONVENE_CALCOM_WEBHOOK_SECRET is not set.")
-        return _answer(lambda body: webhooks.receive_shared(rt, "calcom", secret, request.headers, body), {"status": "success"})
+        return _answer(in_hand, lambda body: webhooks.receive_shared(rt, "calcom", secret, request.headers, body), {"status": "success"})
 
     return routes

@@ -22,7 +22,7 @@ from schema.problems import (
     answered,
 )
 from schema.scalars import ConnectionState, LinkKind, Provider, TimeZone, WebhookHealth
-from services import booking_sync, linked_accounts, linking, tokens, webhook_subscriptions
+from services import booking_sync, linked_accounts, linking, managed_users, tokens, webhook_subscriptions
 from services.errors import ProviderError
 
 
@@ -145,7 +145,7 @@ class ProviderLinked:
 
 
 ConnectProviderResult = Annotated[
-    AuthorizationRedirect | ProviderLinked | InvalidInput | ProviderFailure,
+    AuthorizationRedirect | ProviderLinked | InvalidInput | DifferentAccount | AccountInUse | ConnectionUnusable | ProviderFailure,
     strawberry.union("ConnectProviderResult", description="What connectProvider answers. ProviderLinked at once for managed users."),
 ]
 
@@ -228,13 +228,10 @@ def my_linked_accounts(info: Info) -> list[LinkedAccount]:
 
 @answered
 def connect_provider(info: Info, input: Given[ConnectProviderInput]) -> ConnectProviderResult:  # noqa: A002 - the contract's name
-    begun = linking.begin(
-        info.context.rt,
-        info.context.viewer,
-        input.provider.value,
-        return_to=given(input.return_to),
-        switch_account=bool(input.switch_account),
-    )
+    rt, viewer, slug, switch = info.context.rt, info.context.viewer, input.provider.value, bool(input.switch_account)
+    if input.kind is LinkKind.MANAGED_USER:
+        return ProviderLinked(status=ConnectionStatus.of(managed_users.connect(rt, viewer, slug, switch_account=switch)))
+    begun = linking.begin(rt, viewer, slug, return_to=given(input.return_to), switch_account=switch)
     return AuthorizationRedirect(authorization_url=begun.url, state=begun.state, expires_at=begun.expires_at)
 
 

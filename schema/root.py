@@ -6,13 +6,13 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 # Aliases: in the classes below the plain names are the contract's fields.
+from schema import atoms, people, rescheduling
 from schema import availability as slots
 from schema import bookings as meetings
 from schema import event_types as kinds
 from schema import linked_accounts as links
 from schema import notifications as news
 from schema import operations as intents
-from schema import people, rescheduling
 from schema import webhooks as inbox
 from schema.limits import CACHED_DOCUMENTS, MAX_TOKENS, Limits
 from schema.scalars import SCALARS
@@ -79,6 +79,13 @@ class Mutation:
     )
     mark_notifications_read: news.MarkNotificationsReadResult = strawberry.mutation(
         resolver=news.mark_read, description="Mark notifications as read."
+    )
+    start_atoms_session: atoms.StartAtomsSessionResult = strawberry.mutation(
+        resolver=atoms.start,
+        description="A handle for Cal.com Atoms in this browser session: clientId, apiUrl, refreshUrl and the current access token.",
+    )
+    replay_webhook_events: inbox.ReplayWebhookEventsResult = strawberry.mutation(
+        resolver=inbox.replay, description="Apply deliveries again; admins only."
     )
 
 

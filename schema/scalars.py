@@ -69,7 +69,10 @@ Provider: Any = strawberry.enum(
 
 @strawberry.enum(description="How an account is linked.")
 class LinkKind(Enum):
-    OAUTH = "OAUTH"
+    OAUTH = strawberry.enum_value("OAUTH", description="Consent on the provider's own page.")
+    MANAGED_USER = strawberry.enum_value(
+        "MANAGED_USER", description="An account made with our platform credentials (Cal.com; deprecated there). Linked at once."
+    )
 
 
 @strawberry.enum(description="How usable a connection is.")

@@ -9,10 +9,15 @@ from strawberry.relay import PageInfo
 
 from models import WebhookEvent as Row
 from schema.connections import Edge, Key, page
-from schema.context import Info
+from schema.context import Given, Info, given
+from schema.problems import InvalidInput, NotPermitted, answered
 from schema.scalars import Provider
+from services import webhooks
 from services.errors import Forbidden
+from services.errors import InvalidInput as InvalidInputProblem
+from services.errors import NotPermitted as NotPermittedProblem
 
+MOST_AT_ONCE = 100
 KEY = Key("webhook_events", Row.received_at, Row.id, lambda row: row.received_at, descending=True)
 
 
@@ -62,6 +67,37 @@ def listed(
     found = page(query, KEY, first, after)
     edges = [Edge(node=_shown(row), cursor=cursor) for row, cursor in zip(found.rows, found.cursors, strict=True)]
     return WebhookEventConnection(edges=edges, page_info=found.info)
+
+
+@strawberry.input(description="Which deliveries to apply again: these, or all that were given up.")
+class ReplayWebhookEventsInput:
+    ids: list[strawberry.ID] | None = strawberry.field(default=strawberry.UNSET, description="Ids of webhookEvents, at most 100.")
+    all_dead: bool | None = strawberry.field(default=False, description="Every one that is DEAD.")
+
+
+@strawberry.type(description="They are due now; webhookEvents shows what becomes of them.")
+class WebhookEventsReplayed:
+    replayed: int = strawberry.field(description="How many are due again.")
+    skipped: int = strawberry.field(description="Of the ids: unknown, not yet at an end, or so old that their body is gone.")
+
+
+ReplayWebhookEventsResult = Annotated[
+    WebhookEventsReplayed | NotPermitted | InvalidInput,
+    strawberry.union("ReplayWebhookEventsResult", description="What replayWebhookEvents answers."),
+]
+
+
+@answered
+def replay(info: Info, input: Given[ReplayWebhookEventsInput]) -> ReplayWebhookEventsResult:  # noqa: A002
+    ids = given(input.ids)
+    if not info.context.viewer.is_admin:
+        raise NotPermittedProblem("Only admins apply deliveries again.")
+    if (ids is None) is not bool(input.all_dead):
+        raise InvalidInputProblem.of("ids", "Give either ids or allDead.")
+    if ids is not None and not 1 <= len(ids) <= MOST_AT_ONCE:
+        raise InvalidInputProblem.of("ids", f"Give 1 to {MOST_AT_ONCE} ids.")
+    replayed = webhooks.replay(info.context.rt, ids)
+    return WebhookEventsReplayed(replayed=replayed, skipped=len(set(ids)) - replayed if ids is not None else 0)
 
 
 def _shown(row: Row) -> WebhookEvent:

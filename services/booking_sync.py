@@ -61,18 +61,16 @@ def _remember(account: LinkedAccount, **values: object) -> None:
 
 def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | None) -> SyncResult:
     provider, auth, slug = rt.providers[account.provider], AccountAuth(account.id), account.provider
-    listed = {
-        remote.external_id: remote
-        for remote in provider.bookings(auth, updated_since=since, starts_after=now - PAST if since is None else None)
-    }
+    listed = {}
+    for remote in provider.bookings(auth, updated_since=since, starts_after=now - PAST if since is None else None):
+        _go_on(rt, now)
+        listed[remote.external_id] = remote
     # what the list tells by itself is one chain each: start from those that nothing in the list continues
     tails = [remote for remote in listed.values() if remote.next_id not in listed]
     added = changed = 0
     known = _known(slug, list(listed))
     for tail in tails:
-        if rt.stopping.is_set():
-            # not remembered as done: whoever runs next starts over
-            raise ProviderFailure("This server is stopping. Try again in a moment.", code="STOPPING", retry_at=now)
+        _go_on(rt, now)
         if known.get(tail.external_id) == (tail.external_id, tail.updated_at, tail.status, tail.start):
             continue
         try:
@@ -85,6 +83,12 @@ def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | N
     if since is None:
         changed += _missing(rt, account, listed, now)
     return SyncResult(len(tails), added, changed)
+
+
+def _go_on(rt: Runtime, now: datetime) -> None:
+    """A job that is interrupted is not remembered as done: whoever runs next starts over."""
+    if rt.interrupted:
+        raise ProviderFailure("This server is stopping. Try again in a moment.", code="STOPPING", retry_at=now)
 
 
 def _known(slug: str, ids: list[str]) -> dict[str, tuple[str, datetime, str, datetime]]:

@@ -44,8 +44,10 @@ def cancel(
     )
     if not new:
         return recorded_outcome(operation)
+    rt.step("operation.begun")
     with operations.unsent(rt, operation):
         auth, _ = caller(rt, viewer, booking, role)
+    rt.step("operation.checked")
     provider = rt.providers[booking.provider]
     return attempt(rt, booking, operation, lambda: provider.cancel(auth, operation.from_external_id, reason=reason))
 

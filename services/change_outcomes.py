@@ -38,6 +38,8 @@ log = get_logger("operations")
 GIVE_UP_AFTER = timedelta(hours=24)
 CLOCK_SKEW = timedelta(seconds=30)
 """How far the clocks of two replicas may be apart: one writes when it sent, another decides that it is over."""
+SENDS_WITHIN = timedelta(seconds=10)
+"""After saying that it is sent, it is sent at once; the quarantine counts from there."""
 CONFLICT = 409
 BAD_REQUEST = 400
 FORBIDDEN = 403
@@ -60,8 +62,14 @@ def attempt(rt: Runtime, booking: Booking, operation: Operation, call: Callable[
 
     Raises InProgress when the outcome is not known, and the Problem that the provider's refusal means.
     """
+    marked_at: datetime = rt.clock.now()
     if not operations.send(rt, operation):
-        raise ProviderFailure("This took too long and was given up before anything was sent. Try again.", code="TIMED_OUT")
+        raise _too_late()
+    rt.step("operation.sent")
+    if rt.clock.now() - marked_at > SENDS_WITHIN:
+        # frozen meanwhile: the completer may be about to say that it was never done
+        operations.refuse(operation, rt.clock.now())
+        raise _too_late()
     try:
         remote = call()
     except NotSent as error:
@@ -73,7 +81,12 @@ def attempt(rt: Runtime, booking: Booking, operation: Operation, call: Callable[
         # the token went bad between the check and the call; a refused token did nothing
         operations.refuse(operation, rt.clock.now())
         raise
+    rt.step("operation.answered")
     return _finish(rt, operation, [remote])
+
+
+def _too_late() -> ProviderFailure:
+    return ProviderFailure("This took too long and was given up before anything was sent. Try again.", code="TIMED_OUT")
 
 
 def _finish(rt: Runtime, operation: Operation, chain: list[RemoteBooking]) -> Changed:
@@ -81,6 +94,7 @@ def _finish(rt: Runtime, operation: Operation, chain: list[RemoteBooking]) -> Ch
     account = Booking.get_by_id(operation.booking_id).linked_account_id
     provider = Booking.get_by_id(operation.booking_id).provider
     booking_records.record(rt, account, provider, chain, source="CONVENE")
+    rt.step("operation.recorded")
     tail = chain[-1]
     before = booking_records.change_of(operation)
     outcome = {
@@ -91,6 +105,7 @@ def _finish(rt: Runtime, operation: Operation, chain: list[RemoteBooking]) -> Ch
         "change": before.logical_key if before else None,
     }
     operations.settle(rt, operation.id, "COMPLETED", outcome)
+    rt.step("operation.settled")
     return _as_changed(Operation.get_by_id(operation.id))
 
 
@@ -198,10 +213,9 @@ def _rebuilt(operation: Operation, outcome: dict[str, Any]) -> Problem:
     return ProviderFailure(message, code="NOT_DONE", retryable=False)
 
 
-def complete(rt: Runtime, operation_id: str) -> None:
+def complete(rt: Runtime, operation: Operation) -> None:
     """The completer, for one claimed operation: end what a dead process or a lost answer left open."""
-    operation = Operation.get_or_none((Operation.id == operation_id) & Operation.open)
-    if operation is None:
+    if not operation.open:
         return
     now = rt.clock.now()
     if operation.phase == "claimed":
@@ -217,7 +231,9 @@ def complete(rt: Runtime, operation_id: str) -> None:
     if _done(operation, chain):
         _finish(rt, operation, chain)
         return
-    still_possible_until = operation.sent_at + WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit + CLOCK_SKEW
+    still_possible_until: datetime = (
+        operation.sent_at + WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit + CLOCK_SKEW
+    )
     if now < still_possible_until:
         operations.look_again(operation, still_possible_until)
         return
@@ -234,4 +250,5 @@ def _later(rt: Runtime, operation: Operation, now: datetime) -> None:
         operations.settle(rt, operation.id, "NEEDS_ATTENTION", {"type": "attention"})
         log.error("operation needs attention", operation=operation.id)
         return
-    operations.look_again(operation, now + timedelta(seconds=min(600, 10 * 2 ** min(operation.attempts, 6))))
+    # no longer and longer pauses: it is to end within one period of the provider being back
+    operations.look_again(operation, now + operations.COMPLETER_PERIOD)

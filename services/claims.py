@@ -1,41 +1,102 @@
 """Claiming work: one conditional statement, so that any number of replicas and threads may try.
 
-Rows that can be claimed have `lease_owner`, `lease_until` and `attempts`. Attempts are counted at the claim: a row that
-kills its process is counted too, and dies in the end.
+Rows that can be claimed have `lease_owner`, `lease_until` and `attempts`. A batch is claimed, then each row is begun:
+beginning counts the attempt before anything is done, so a row that kills its process is counted and dies in the end,
+and the rest of its batch is not. Rows with fewer attempts come first, so that such a row kills nobody else's turn.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from peewee import Case, fn
+
 from models import JobClaim
 from models.base import BaseModel, is_sqlite, new_id
-from services.runtime import Runtime
+from services.runtime import Runtime, in_background
 
-LEASE = timedelta(seconds=120)
+LEASE = timedelta(seconds=60)
+"""How long a row is nobody else's, by the database's clock: claimed, and again from when it is begun."""
+
+Due = Callable[[Any], Any]
 
 
-def claim(rt: Runtime, model: type[BaseModel], due: Any, *, limit: int, lease: timedelta = LEASE) -> list[str]:
-    """Ids of up to `limit` rows that are `due` and in nobody's hands, now in ours for `lease` (database time)."""
-    now = rt.clock.database_now()
+def claim(rt: Runtime, model: type[BaseModel], due: Due, *, limit: int, lease: timedelta = LEASE) -> list[str]:
+    """Ids of up to `limit` rows that are `due` and in nobody's hands, the longest due first; now in ours for `lease`."""
     inner = model.alias("candidate")
-    free = inner.lease_until.is_null() | (inner.lease_until < now)
-    candidates = inner.select(inner.id).where(due(inner) & free).order_by(inner.due_at, inner.id).limit(limit)
+    query = inner.select(inner.id).where(due(inner) & _free(rt, inner)).order_by(inner.due_at, inner.id).limit(limit)
+    return _take(rt, model, inner, query, lease)
+
+
+def claim_in_turns(rt: Runtime, model: type[BaseModel], due: Due, *, by: Callable[[Any], Any], most_each: int, limit: int) -> list[str]:
+    """The same, in turns: whoever `by` tells apart has at most `most_each` rows in anybody's hands at a time.
+
+    So neither a flood nor a slow provider behind one of them keeps the others waiting.
+    """
+    ranked, inner = model.alias("ranked"), model.alias("candidate")
+    free = _free(rt, ranked)
+    place = fn.ROW_NUMBER().over(
+        partition_by=[by(ranked)],
+        # what is in somebody's hands takes up places first
+        order_by=[Case(None, [(free, 1)], 0), ranked.due_at, ranked.id],
+    )
+    places = ranked.select(ranked.id, place.alias("place")).where(due(ranked)).alias("places")
+    query = (
+        inner.select(inner.id)
+        .join(places, on=(places.c.id == inner.id))
+        .where(due(inner) & _free(rt, inner) & (places.c.place <= most_each))
+        .order_by(places.c.place, inner.due_at, inner.id)
+        .limit(limit)
+    )
+    return _take(rt, model, inner, query, LEASE)
+
+
+def _free(rt: Runtime, row: Any) -> Any:
+    return row.lease_until.is_null() | (row.lease_until < rt.clock.database_now())
+
+
+def _take(rt: Runtime, model: Any, inner: Any, candidates: Any, lease: timedelta) -> list[str]:
     if not is_sqlite():
         # without SKIP LOCKED *inside* the sub-select two workers claim the same row: the outer UPDATE does not recheck
-        candidates = candidates.for_update("FOR UPDATE", skip_locked=True)
+        candidates = candidates.for_update("FOR UPDATE", of=inner, skip_locked=True)
     rows = (
-        model.update(lease_owner=rt.owner, lease_until=rt.clock.database_now(lease), attempts=model.attempts + 1)
+        model.update(lease_owner=rt.owner, lease_until=rt.clock.database_now(lease))
         .where(model.id.in_(candidates))
-        .returning(model.id)
+        .returning(model.attempts, model.due_at, model.id)
     )
-    return sorted(row[0] for row in list(rows.tuples().execute()))
+    return [row[2] for row in sorted(rows.tuples().execute())]
+
+
+def begin(rt: Runtime, model: Any, row_id: str, *, lease: timedelta = LEASE) -> Any | None:
+    """Count the attempt and hold the row for another `lease`; the row, or None when somebody else has it by now."""
+    mine = (model.id == row_id) & (model.lease_owner == rt.owner) & (model.lease_until >= rt.clock.database_now())
+    begun = model.update(attempts=model.attempts + 1, lease_until=rt.clock.database_now(lease)).where(mine).execute()
+    return model.get_or_none(model.id == row_id) if begun else None
+
+
+def held(rt: Runtime, model: Any, row: Any) -> Any:
+    """The condition under which a row that was begun is still ours to end."""
+    return (model.id == row.id) & (model.lease_owner == rt.owner) & (model.attempts == row.attempts)
 
 
 def give_back(rt: Runtime, model: type[BaseModel], ids: list[str]) -> None:
-    """What was claimed and not begun is anybody's again, and the attempt does not count."""
-    model.update(lease_owner=None, lease_until=None, attempts=model.attempts - 1).where(
-        model.id.in_(ids) & (model.lease_owner == rt.owner)
-    ).execute()
+    """What was claimed and not begun is anybody's again."""
+    model.update(lease_owner=None, lease_until=None).where(model.id.in_(ids) & (model.lease_owner == rt.owner)).execute()
+
+
+def work_off(rt: Runtime, model: type[BaseModel], ids: list[str], do: Callable[[Any], None], *, lease: timedelta = LEASE) -> None:
+    """Begin and do one claimed row after the other; when the process stops, the rest is given back."""
+    for done, row_id in enumerate(ids):
+        if rt.stopping.is_set():
+            give_back(rt, model, ids[done:])
+            return
+        row = begin(rt, model, row_id, lease=lease)
+        if row is not None:  # else somebody else has it by now, or it is gone
+            marked = in_background.set(True)
+            try:
+                do(row)
+            finally:
+                in_background.reset(marked)
 
 
 def schedule(kind: str, key: str, due_at: datetime) -> None:

@@ -5,8 +5,10 @@ ends. Each can be run once from the command line (`scripts/job NAME`). The sched
 never by the application factory: tests, migrations and exports have none.
 """
 
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from models import JobClaim, LinkedAccount, OAuthState, Operation, TokenRotation
 from models.base import release_connection
 from services import (
+    atoms,
     availability,
     booking_sync,
     budgets,
@@ -22,6 +25,7 @@ from services import (
     claims,
     event_types,
     linked_accounts,
+    managed_users,
     operations,
     tokens,
     webhook_subscriptions,
@@ -34,7 +38,9 @@ from services.runtime import Runtime
 
 log = get_logger("jobs")
 
-BATCH = 10
+BATCH = 5
+LEASE = timedelta(seconds=120)
+"""Longer than for deliveries and operations: a first reading of many bookings takes its time."""
 SYNC_EVERY = timedelta(minutes=5)
 RECONCILE_EVERY = timedelta(hours=1)
 EVENT_TYPES_EVERY = timedelta(minutes=30)
@@ -64,6 +70,7 @@ def _event_types(rt: Runtime, account_id: str) -> timedelta | None:
     if not _connected(account_id):
         return None
     event_types.sync(rt, account_id)
+    managed_users.look_again(rt, account_id)
     return EVENT_TYPES_EVERY
 
 
@@ -85,11 +92,17 @@ def _refresh(rt: Runtime, account_id: str) -> timedelta | None:
     return tokens.refresh_ahead(rt, account_id)
 
 
+def _revoke(rt: Runtime, account_id: str) -> timedelta | None:
+    linked_accounts.revoke(rt, account_id)
+    return None
+
+
 def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     now = rt.clock.now()
     OAuthState.delete().where(OAuthState.expires_at < now - timedelta(days=1)).execute()
     TokenRotation.delete().where((TokenRotation.state == "done") & (TokenRotation.updated_at < now - timedelta(days=7))).execute()
     availability.clean_up(rt)
+    atoms.clean_up(rt)
     webhooks.clean_up(rt)
     operations.clean_up(rt)
     budgets.clean_up(rt.clock)
@@ -108,6 +121,7 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
     "reconcile": _reconcile,
     "warm": _warm,
     "refresh": _refresh,
+    "revoke": _revoke,
     "clean_up": _clean_up,
 }
 """Work kept in `job_claim`: does one key's work and answers when it is due again (None: not by itself)."""
@@ -116,20 +130,13 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
 def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int:
     """Claim due work (of one kind, or any) and do it; answers how many pieces were claimed."""
     kinds = [kind] if kind else list(WORK)
-    ids = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit)
-    for done, claim_id in enumerate(ids):
-        if rt.stopping.is_set():
-            claims.give_back(rt, JobClaim, ids[done:])
-            break
-        claim = JobClaim.get_or_none(JobClaim.id == claim_id)
-        if claim is not None:  # else its account was unlinked meanwhile
-            _do(rt, claim)
+    ids = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit, lease=LEASE)
+    claims.work_off(rt, JobClaim, ids, lambda claim: _do(rt, claim), lease=LEASE)
     return len(ids)
 
 
 def _do(rt: Runtime, claim: JobClaim) -> None:
     result, error_code = "ok", None
-    marked = tokens.in_background.set(True)
     try:
         again = WORK[claim.kind](rt, claim.key)
     except ConnectionUnusable:
@@ -142,15 +149,13 @@ def _do(rt: Runtime, claim: JobClaim) -> None:
         again, result, error_code = _backoff(rt, claim, error), "failed", type(error).__name__
         log.exception("job failed unexpectedly", job=claim.kind, key=claim.key)
         rt.metrics.errors.labels("jobs").inc()
-    finally:
-        tokens.in_background.reset(marked)
     rt.metrics.job_runs.labels(claim.kind, result).inc()
     _finish(rt, claim, again, error_code)
 
 
 def _finish(rt: Runtime, claim: JobClaim, again: timedelta | None, error_code: str | None) -> None:
     """Arrange the next run, unless somebody asked for an earlier one while this one ran."""
-    mine = (JobClaim.id == claim.id) & (JobClaim.lease_owner == rt.owner)
+    mine = claims.held(rt, JobClaim, claim)
     unchanged = mine & (JobClaim.due_at == claim.due_at)
     if again is None:
         if JobClaim.delete().where(unchanged).execute():
@@ -176,17 +181,18 @@ def _backoff(rt: Runtime, claim: JobClaim, error: Exception) -> timedelta:
 def settle_operations(rt: Runtime) -> int:
     """The completer: claim operations whose outcome is overdue and end them; answers how many were claimed."""
     ids = claims.claim(rt, Operation, lambda o: o.open & (o.due_at <= rt.clock.now()), limit=BATCH)
-    for done, operation_id in enumerate(ids):
-        if rt.stopping.is_set():
-            claims.give_back(rt, Operation, ids[done:])
-            break
-        try:
-            change_outcomes.complete(rt, operation_id)
-            rt.metrics.job_runs.labels("operations", "ok").inc()
-        except Exception:
-            log.exception("operation could not be settled", operation=operation_id)
-            rt.metrics.job_runs.labels("operations", "failed").inc()
+    claims.work_off(rt, Operation, ids, lambda operation: _settle(rt, operation))
     return len(ids)
+
+
+def _settle(rt: Runtime, operation: Operation) -> None:
+    try:
+        change_outcomes.complete(rt, operation)
+        rt.metrics.job_runs.labels("operations", "ok").inc()
+    except Exception:
+        log.exception("operation could not be settled", operation=operation.id)
+        rt.metrics.job_runs.labels("operations", "failed").inc()
+        operations.look_again(operation, rt.clock.now() + operations.COMPLETER_PERIOD)
 
 
 JOBS: dict[str, Callable[[Runtime], int]] = {
@@ -208,28 +214,58 @@ def run_until_quiet(rt: Runtime, *, rounds: int = 50) -> int:
     return done
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """Threads that do one kind of work, and how often they look for it when nobody rings."""
+
+    job: Callable[[Runtime], int]
+    threads: int
+    seconds: int
+
+
+WORKERS = {
+    # more than one, so that a provider that is slow for one account does not keep the others waiting
+    "webhooks": _Kind(webhooks.apply_due, 3, 5),
+    "work": _Kind(run_work, 3, 2),
+    "operations": _Kind(settle_operations, 1, 5),
+}
+THREADS = sum(kind.threads for kind in WORKERS.values()) + 1
+"""How many database connections the scheduler may use at a time."""
+
+
 class Scheduler:
-    """APScheduler in this process: three ticks, a wake-up, a heartbeat, and an orderly stop."""
+    """APScheduler in this process: it rings the workers' bells at intervals and beats the heart.
+
+    A bell is rung at once when work comes in. It is an event that a worker clears before it looks, so that no ringing is
+    lost while a worker is at it; the interval is for what other processes left, and for what becomes due.
+    """
 
     def __init__(self, rt: Runtime, budgets: Budgets) -> None:
         self._rt, self._budgets = rt, budgets
         self._beat: float | None = None
+        self._bells: dict[str, list[threading.Event]] = {name: [threading.Event() for _ in range(k.threads)] for name, k in WORKERS.items()}
+        self._threads: list[threading.Thread] = []
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(6)},
+            executors={"default": ThreadPoolExecutor(2)},
             # the default grace silently drops a tick that is a second late
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone="UTC",
         )
-        self._add("webhooks", 5, webhooks.apply_due)
-        self._add("work", 2, run_work)
-        self._add("operations", 5, settle_operations)
-        self._add("heartbeat", 5, self._tick)
+        for name, kind in WORKERS.items():
+            self._scheduler.add_job(self._ring, "interval", seconds=kind.seconds, id=name, args=[name])
+        self._scheduler.add_job(self._run, "interval", seconds=5, id="heartbeat", args=["heartbeat", self._tick])
 
-    def _add(self, name: str, seconds: int, job: Callable[[Runtime], int]) -> None:
-        self._scheduler.add_job(self._run, "interval", seconds=seconds, id=name, args=[name, job])
+    def _work(self, name: str, bell: threading.Event) -> None:
+        """A worker's life: wait for the bell, then work as long as there is any."""
+        while True:
+            bell.wait()
+            bell.clear()
+            if self._rt.stopping.is_set():
+                return
+            self._run(name, WORKERS[name].job)
 
     def _run(self, name: str, job: Callable[[Runtime], int]) -> None:
-        """One tick: as long as there is work; the thread's connection is given back after it."""
+        """As long as there is something to do; the thread's connection is given back after it."""
         try:
             while not self._rt.stopping.is_set():
                 if not job(self._rt):
@@ -250,25 +286,32 @@ class Scheduler:
         return None if self._beat is None else time.monotonic() - self._beat
 
     def start(self) -> None:
-        self._rt.wake = self._wake
+        self._rt.wake = self._ring
         now = self._rt.clock.now()
         claims.schedule("clean_up", "", now + CLEAN_UP_EVERY)
         linked_accounts.plan_missing_work(self._rt)
         for account_id in webhook_subscriptions.moved(self._rt):
             claims.schedule("webhooks", account_id, now)
         release_connection()
+        for name, bells in self._bells.items():
+            for number, bell in enumerate(bells, 1):
+                thread = threading.Thread(target=self._work, args=[name, bell], name=f"{name}-{number}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._ring(name)
         self._scheduler.start()
-        for name in ("heartbeat", "work", "webhooks", "operations"):
-            self._wake(name)
+        self._scheduler.modify_job("heartbeat", next_run_time=datetime.now(UTC))
 
-    def _wake(self, name: str) -> None:
-        """Run a tick now instead of at its next interval; a tick that is running looks again by itself."""
-        job = self._scheduler.get_job(name)
-        if job is not None and not self._rt.stopping.is_set():
-            job.modify(next_run_time=datetime.now(UTC))
+    def _ring(self, name: str) -> None:
+        for bell in self._bells[name]:
+            bell.set()
 
     def stop(self) -> None:
         """Finish what is in hand and take nothing new."""
         self._rt.stopping.set()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+        for name in self._bells:
+            self._ring(name)
+        for thread in self._threads:
+            thread.join()

@@ -1,10 +1,13 @@
 """Unlinking, and telling a user how their connection is. Linking is in services/linking.py."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models import (
+    AtomsSession,
     AvailabilityCache,
+    HandedOutToken,
     JobClaim,
     LinkedAccount,
     ProviderHealth,
@@ -15,6 +18,7 @@ from services import claims, tokens, webhook_subscriptions
 from services.errors import (
     ConnectionUnusable,
     InvalidClient,
+    InvalidGrant,
     NotConnected,
     ProviderError,
     ProviderFailure,
@@ -97,37 +101,49 @@ def disconnect(rt: Runtime, viewer: Viewer, slug: str) -> tuple[Status, str, boo
         raise NotConnected(f"{label} is not connected.")
     if subscription is not None and subscription.external_id and bearer is not None:
         webhook_subscriptions.remove_upstream(rt, slug, bearer, subscription.external_id)
-    log.info("account unlinked", account=account.id, provider=slug)
-    return status(rt, viewer, slug), _unlinked_sentence(rt.providers[slug]), False
+    revoked = account.kind == tokens.MANAGED_USER and _revoked(rt, account)
+    log.info("account unlinked", account=account.id, provider=slug, revoked=revoked)
+    return status(rt, viewer, slug), _unlinked_sentence(rt.providers[slug], account.kind, revoked=revoked), revoked
 
 
 @transactional
 def _unlink(account_id: str) -> bool:
-    gone = (
-        LinkedAccount.update(
-            connected=False,
-            access_token=None,
-            refresh_token=None,
-            access_expires_at=None,
-            token_version=LinkedAccount.token_version + 1,
-            problem_code=None,
-            missing_scopes=[],
-            retry_at=None,
-            failed_refresh_count=0,
-        )
-        .where((LinkedAccount.id == account_id) & LinkedAccount.connected)
-        .execute()
-    )
-    if not gone:
+    if not tokens.drop(account_id, connected=False):
         return False
-    AvailabilityCache.delete().where(AvailabilityCache.linked_account == account_id).execute()
-    WebhookSubscription.delete().where(WebhookSubscription.linked_account == account_id).execute()
+    for model in (AvailabilityCache, WebhookSubscription, AtomsSession, HandedOutToken):
+        model.delete().where(model.linked_account == account_id).execute()
     for kind in ("refresh", *ACCOUNT_WORK):
         claims.unschedule(kind, account_id)
     return True
 
 
-def _unlinked_sentence(provider: Provider) -> str:
+def _revoked(rt: Runtime, account: LinkedAccount) -> bool:
+    """Now if the provider can be reached, else by a job that tries until it is done."""
+    try:
+        revoke(rt, account.id)
+    except ProviderError:
+        claims.schedule("revoke", account.id, rt.clock.now() + timedelta(seconds=30))
+        return False
+    return True
+
+
+def revoke(rt: Runtime, account_id: str) -> None:
+    """Kill every token of an unlinked managed user, also those that browsers hold: a new pair, which nobody keeps.
+
+    Raises ProviderError. An account that was linked again meanwhile is left alone.
+    """
+    account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & ~LinkedAccount.connected)
+    if account is None or account.kind != tokens.MANAGED_USER:
+        return
+    with suppress(InvalidGrant):  # the user is gone, and every token with it
+        rt.providers[account.provider].force_refresh(account.external_id)
+
+
+def _unlinked_sentence(provider: Provider, kind: str, *, revoked: bool) -> str:
+    if revoked:
+        return f"{provider.label} is disconnected. Every token of it is revoked there and deleted here."
+    if kind == tokens.MANAGED_USER:
+        return f"{provider.label} is disconnected and its tokens are deleted here. {provider.label} could not be told; it is tried again."
     return (
         f"{provider.label} is disconnected and its tokens are deleted here. {provider.label} has no way to revoke them: "
         "to take the permission back there too, remove the app in its settings."
@@ -201,11 +217,22 @@ def _sentence(rt: Runtime, slug: str, state: str, problem: StatusProblem | None,
         return f"{problem.message} Connect {label} again; bookings and history stay."
     if state == "DEGRADED" and problem:
         return f"{problem.message} Nothing is lost and you need not do anything: it is tried again by itself."
+    return f"{label} is connected{_but(rt, slug, account)}"
+
+
+def _but(rt: Runtime, slug: str, account: LinkedAccount | None) -> str:
+    """What else somebody with a working connection should know."""
+    label = rt.providers[slug].label
+    if account is not None and not account.bookable:
+        return (
+            ", but nobody can book this account: it was made without a time zone and so has no schedule. "
+            f"Make a schedule in {label}'s availability settings."
+        )
     if account is not None and account.last_synced_at is None:
-        return f"{label} is connected. Your bookings are being fetched."
+        return ". Your bookings are being fetched."
     if not webhook_subscriptions.reachable(rt, slug):
-        return f"{label} is connected. It cannot reach this installation, so changes made there show up within some minutes."
-    return f"{label} is connected."
+        return ". It cannot reach this installation, so changes made there show up within some minutes."
+    return "."
 
 
 def failure(rt: Runtime, slug: str, error: ProviderError, advice: str = "Try again in a moment.") -> ProviderFailure:

@@ -11,7 +11,17 @@ from urllib.parse import urlencode
 
 from peewee import IntegrityError
 
-from models import AvailabilityCache, Booking, EventType, LinkedAccount, OAuthState, PersonIdentity, WebhookSubscription
+from models import (
+    AtomsSession,
+    AvailabilityCache,
+    Booking,
+    EventType,
+    HandedOutToken,
+    LinkedAccount,
+    OAuthState,
+    PersonIdentity,
+    WebhookSubscription,
+)
 from models.base import for_update, new_id, transactional
 from services import identity, linked_accounts, people, tokens, webhook_subscriptions
 from services.errors import (
@@ -166,11 +176,35 @@ def _complete(rt: Runtime, viewer: Viewer, row: OAuthState) -> str:
         remote = rt.providers[slug].account(BearerAuth(grant.access_token))
     except ProviderError as error:
         raise failure(rt, slug, error, advice=BEGIN_AGAIN) from error
-    left = _left_behind(rt, viewer, slug, remote)
-    account_id = _link(rt, viewer, row, remote, grant)
-    identity.adopt_account_profile(viewer.user_id, remote.name, remote.time_zone)
+    return link(rt, viewer, Link(slug, "OAUTH", remote, switch_account=row.switch_account, grant=grant, state_id=row.id))
+
+
+@dataclass(frozen=True)
+class Link:
+    """What is to be linked. `grant` None: its tokens are got when they are first needed."""
+
+    slug: str
+    kind: str
+    remote: RemoteAccount
+    switch_account: bool
+    grant: Grant | None = None
+    state_id: str | None = None
+
+
+def link(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
+    """Make or renew the viewer's link; answers the linked account's id. Raises DifferentAccount, AccountInUse.
+
+    Two at once have the outcome of one.
+    """
+    left = _left_behind(rt, viewer, wanted.slug, wanted.remote)
+    try:
+        account_id = _link_once(rt, viewer, wanted)
+    except IntegrityError as error:
+        # two users at once: the unique index on (provider, upstream account) let one through
+        raise _in_use(rt, wanted.slug) from error
+    identity.adopt_account_profile(viewer.user_id, wanted.remote.name, wanted.remote.time_zone)
     if left is not None:
-        webhook_subscriptions.remove_upstream(rt, slug, *left)
+        webhook_subscriptions.remove_upstream(rt, wanted.slug, *left)
     return account_id
 
 
@@ -202,22 +236,14 @@ def _exchange(rt: Runtime, row: OAuthState) -> Grant:
         raise failure(rt, row.provider, error, advice=BEGIN_AGAIN) from error
 
 
-def _link(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAccount, grant: Grant) -> str:
-    try:
-        return _link_once(rt, viewer, state, remote, grant)
-    except IntegrityError as error:
-        # two users at once: the unique index on (provider, upstream account) let one through
-        raise _in_use(rt, state.provider) from error
-
-
 def _in_use(rt: Runtime, slug: str) -> AccountInUse:
     return AccountInUse(f"This {rt.providers[slug].label} account is already connected to another user. Disconnect it there first.")
 
 
 @transactional
-def _link_once(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAccount, grant: Grant) -> str:
+def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     """One transaction: the row, its tokens, and whom the account proves the user to be."""
-    slug = state.provider
+    slug, remote = wanted.slug, wanted.remote
     people.lock([viewer.person_id])
     row = for_update(LinkedAccount.select().where((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))).first()
     elsewhere = LinkedAccount.select().where(
@@ -237,22 +263,29 @@ def _link_once(rt: Runtime, viewer: Viewer, state: OAuthState, remote: RemoteAcc
         "scheduling_url": remote.scheduling_url,
         "organization": remote.organization,
         "time_zone": remote.time_zone,
+        "bookable": remote.bookable,
     }
     if row is None:
-        row = LinkedAccount.create(user=viewer.user_id, provider=slug, kind="OAUTH", linked_at=now, **profile)
+        row = LinkedAccount.create(user=viewer.user_id, provider=slug, kind=wanted.kind, linked_at=now, **profile)
     else:
+        # a managed user that is gone at the provider is made anew there, under another id
+        replaced = row.problem_code == "REVOKED" and row.kind == wanted.kind == tokens.MANAGED_USER
         if row.external_id != remote.external_id:
-            if row.connected and not state.switch_account:
+            if row.connected and not (wanted.switch_account or replaced):
                 raise DifferentAccount(_called(row), remote.email or remote.name or "another account")
             _detach(row)
-        since = {} if row.connected and row.external_id == remote.external_id else {"linked_at": now}
-        LinkedAccount.update(connected=True, kind="OAUTH", last_sync_error=None, **profile, **since).where(
+        same = row.connected and row.external_id == remote.external_id
+        since = {} if same else {"linked_at": now}
+        LinkedAccount.update(connected=True, kind=wanted.kind, last_sync_error=None, **profile, **since).where(
             LinkedAccount.id == row.id
         ).execute()
-    tokens.update_tokens(rt, row.id, row.token_version, grant)
+        if wanted.grant is None and not (same and row.kind == wanted.kind and row.problem_code is None):
+            tokens.drop(row.id)
+    if wanted.grant is not None:
+        tokens.update_tokens(rt, row.id, row.token_version, wanted.grant)
     _claim_identities(viewer, slug, remote)
     linked_accounts.plan_work(rt, row.id)
-    OAuthState.update(status="completed", code=None).where(OAuthState.id == state.id).execute()
+    OAuthState.update(status="completed", code=None).where(OAuthState.id == wanted.state_id).execute()
     account_id: str = row.id
     return account_id
 
@@ -273,7 +306,8 @@ def _detach(row: LinkedAccount) -> None:
     EventType.update(linked_account=None, active=False).where(EventType.linked_account == row.id).execute()
     Booking.update(linked_account=None).where(Booking.linked_account == row.id).execute()
     AvailabilityCache.delete().where(AvailabilityCache.linked_account == row.id).execute()
-    WebhookSubscription.delete().where(WebhookSubscription.linked_account == row.id).execute()
+    for model in (WebhookSubscription, AtomsSession, HandedOutToken):
+        model.delete().where(model.linked_account == row.id).execute()
     LinkedAccount.update(last_synced_at=None, access_token=None, refresh_token=None).where(LinkedAccount.id == row.id).execute()
 
 

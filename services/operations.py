@@ -32,6 +32,8 @@ LONGEST_KEY = 200
 KEPT_FOR = timedelta(days=30)
 BEFORE_SENDING = timedelta(seconds=60)
 """A row that was begun and not sent after this long belongs to a dead process."""
+COMPLETER_PERIOD = timedelta(seconds=30)
+"""An open operation whose provider cannot be asked is looked at again this often, until it can."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +172,16 @@ def refuse(operation: Operation, now: datetime) -> None:
 
 
 def settle(rt: Runtime, operation_id: str, state: str, outcome: dict[str, Any]) -> None:
-    """End an operation with its outcome, once: whoever is first decides."""
+    """End an operation with its outcome, once: whoever is first decides.
+
+    Only that it was done after all, by a process that was frozen for longer than the quarantine, corrects UNDONE.
+    """
+    free = Operation.open | ((Operation.state == "UNDONE") & (state == "COMPLETED"))
     settled = (
         Operation.update(
             state=state, open=False, phase="settled", outcome=outcome, settled_at=rt.clock.now(), due_at=None, lease_owner=None
         )
-        .where((Operation.id == operation_id) & Operation.open)
+        .where((Operation.id == operation_id) & free)
         .execute()
     )
     if settled:

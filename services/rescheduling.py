@@ -80,9 +80,11 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
     )
     if not new:
         return recorded_outcome(operation)
+    rt.step("operation.begun")
     with operations.unsent(rt, operation):
         _check_coach(rt, viewer, booking.id, role, (request.new_start, new_end))
         auth, by_email = caller(rt, viewer, booking, role)
+    rt.step("operation.checked")
     provider = rt.providers[booking.provider]
     return attempt(
         rt,

@@ -5,6 +5,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from services.clock import Clock
@@ -13,6 +14,9 @@ from services.providers.base import Provider
 from services.providers.transport import Transport
 from services.vault import Vault
 from settings import Settings
+
+in_background: ContextVar[bool] = ContextVar("in_background", default=False)
+"""Set by the jobs: what they do by themselves does not make an account one that is in use, and ends when the process stops."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,12 @@ class DemoPerson:
 
 @dataclass
 class Runtime:
-    """One per process. `owner` names this process in claims; `wake` nudges the scheduler about due work."""
+    """One per process. `owner` names this process in claims; `wake` nudges the scheduler about due work.
+
+    `stopping` ends jobs between two items; requests in flight are answered all the same.
+    `step` is told the name of each point at which a death or a freeze must do no harm (docs/operations.md lists them).
+    Nothing listens there but tests that die or freeze at that point.
+    """
 
     settings: Settings
     clock: Clock
@@ -39,5 +48,11 @@ class Runtime:
     legacy_webhook_secret: str = field(default="", repr=False)
     transport: Transport = field(init=False)
     wake: Callable[[str], None] = field(default=lambda _job: None)
+    step: Callable[[str], None] = field(default=lambda _name: None)
     stopping: threading.Event = field(default_factory=threading.Event)
     owner: str = field(default_factory=lambda: f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}")
+
+    @property
+    def interrupted(self) -> bool:
+        """This is a job's work, and the process is stopping."""
+        return self.stopping.is_set() and in_background.get()

@@ -18,8 +18,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,7 +41,7 @@ from services.errors import (
 from services.logging import get_logger
 from services.providers.base import AccessToken, BearerAuth, Grant
 from services.providers.transport import EXCHANGE_LIMIT
-from services.runtime import Runtime
+from services.runtime import Runtime, in_background
 from services.vault import VaultError, place
 
 log = get_logger("tokens")
@@ -62,10 +61,6 @@ TOUCH_EVERY = timedelta(minutes=5)
 MANAGED_USER = "MANAGED_USER"
 NEEDS_PERSON = {"REVOKED", "ROTATION_LOST", "SCOPE_MISSING", "PLAN_REQUIRED"}
 """Problems that only the person can repair; every other one passes by itself or is the operator's."""
-
-in_background: ContextVar[bool] = ContextVar("in_background", default=False)
-"""Set by the jobs: what they do by themselves does not make an account one that is in use."""
-
 
 # ---- the named operations ------------------------------------------------------------------------------------------------
 
@@ -98,10 +93,10 @@ def refresh(rt: Runtime, account_id: str, *, force: bool = False) -> bool:
 
 
 def refresh_managed_user(rt: Runtime, account_id: str) -> bool:
-    """Recover a Cal.com managed user with our client credentials, whatever became of its refresh token.
+    """Renew a managed user now: with its refresh token or, where that is spent or lost, with our platform credentials.
 
     The provider's force-refresh deletes every token of the user and answers a new pair, so two at once must not run:
-    it goes through the same intent row as an exchange. Raises like ensure_valid.
+    both ways go through the same intent row. Raises like ensure_valid; ROTATION_LOST is no state of a managed user.
     """
     account = _usable(rt, account_id)
     return _rotate(rt, account).version > account.token_version
@@ -141,6 +136,21 @@ def update_tokens(rt: Runtime, account_id: str, from_version: int, grant: Grant)
     if updated and grant.expires_in is not None:
         claims.schedule("refresh", account_id, now + grant.expires_in * random.uniform(*AHEAD))  # noqa: S311 - jitter
     return bool(updated)
+
+
+def drop(account_id: str, **also: object) -> bool:
+    """Forget the account's tokens, with whatever else is to change in the same statement; False when it is not linked.
+
+    The version rises, so that an exchange under way has nothing left to store over.
+    """
+    nothing = {"access_token": None, "refresh_token": None, "access_expires_at": None, "tokens_received_at": None}
+    well: dict[str, object] = {"problem_code": None, "missing_scopes": [], "retry_at": None, "failed_refresh_count": 0}
+    changed = (
+        LinkedAccount.update(token_version=LinkedAccount.token_version + 1, **nothing, **well, **also)
+        .where((LinkedAccount.id == account_id) & LinkedAccount.connected)
+        .execute()
+    )
+    return bool(changed)
 
 
 def living(rt: Runtime, account: LinkedAccount) -> BearerAuth | None:
@@ -200,25 +210,28 @@ def _rotate(rt: Runtime, account: LinkedAccount) -> AccessToken:
 
 
 def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
-    exchange = _exchange(rt, account)
+    ways = _ways(rt, account)
     claimed = _claim(rt, account)
     if claimed is None:
         return _wait_for_others(rt, account, waited=0)
     rotation_id, attempt = claimed
+    rt.step("rotation.claimed")
     if newer := _newer_than(rt, account.id, account.token_version):
         _close(rotation_id)
         return newer
     try:
-        _check_room(rt, account, rotation_id, attempt)
-        grant = exchange()
+        grant = _exchange(rt, account, ways, rotation_id, attempt)
     except InvalidGrant:
         return _after_invalid_grant(rt, account, rotation_id, attempt)
     except (NotSent, InvalidClient) as error:
         raise _not_sent(rt, account, rotation_id, attempt, error) from error
     except (OutcomeUnknown, Refused) as error:
-        raise _unknown(rt, account, rotation_id) from error
+        raise _unknown(rt, account, rotation_id, attempt) from error
+    rt.step("rotation.answered")
     stored = update_tokens(rt, account.id, account.token_version, grant)
+    rt.step("rotation.stored")
     _close(rotation_id)
+    rt.step("rotation.closed")
     rt.metrics.token_refreshes.labels(account.provider, "done").inc()
     log.info("token refreshed", account=account.id, provider=account.provider, stored=stored, attempt=attempt)
     newer = _newer_than(rt, account.id, account.token_version)
@@ -253,15 +266,34 @@ def undisturbed(rt: Runtime, account: LinkedAccount | None) -> Iterator[None]:
             TokenRotation.update(**given_back).where(mine & (TokenRotation.owner == rt.owner)).execute()
 
 
-def _exchange(rt: Runtime, account: LinkedAccount) -> Callable[[], Grant]:
-    """What gets this account a new pair: its refresh token, or for a managed user our client credentials."""
+def _ways(rt: Runtime, account: LinkedAccount) -> list[Callable[[], Grant]]:
+    """What gets this account a new pair, the next one where the one before is refused.
+
+    Its refresh token; for a managed user also our platform credentials, second, because they kill its browsers' tokens.
+    """
     provider = rt.providers[account.provider]
-    if account.kind == MANAGED_USER:
-        return lambda: provider.force_refresh(account.external_id)
+    managed = account.kind == MANAGED_USER
+    force = [lambda: provider.force_refresh(account.external_id)] if managed else []
     if account.refresh_token is None:
-        return lambda: _nothing_to_exchange(account)
-    spent = _open(rt, account, "refresh_token")
-    return lambda: provider.refresh(spent)
+        return force or [lambda: _nothing_to_exchange(account)]
+    refresh_token = _open(rt, account, "refresh_token")
+    exchange = provider.refresh_managed_user if managed else provider.refresh
+    return [lambda: exchange(refresh_token), *force]
+
+
+def _exchange(rt: Runtime, account: LinkedAccount, ways: list[Callable[[], Grant]], rotation_id: str, attempt: int) -> Grant:
+    """One exchange, with a look at the deadline right before it. Raises InvalidGrant when the last way is refused."""
+    *first, last = ways
+    for way in first:
+        with suppress(InvalidGrant):
+            return _checked(rt, account, way, rotation_id, attempt)
+    return _checked(rt, account, last, rotation_id, attempt)
+
+
+def _checked(rt: Runtime, account: LinkedAccount, way: Callable[[], Grant], rotation_id: str, attempt: int) -> Grant:
+    _check_room(rt, account, rotation_id, attempt)
+    rt.step("rotation.checked")
+    return way()
 
 
 def _nothing_to_exchange(account: LinkedAccount) -> Grant:
@@ -311,7 +343,8 @@ def _after_invalid_grant(rt: Runtime, account: LinkedAccount, rotation_id: str, 
     if newer := _newer_than(rt, account.id, account.token_version):
         _close(rotation_id)
         return newer
-    code = "REVOKED" if attempt == 1 else "ROTATION_LOST"
+    # a managed user's last way spends nothing: refused, it says that the user is gone
+    code = "REVOKED" if attempt == 1 or account.kind == MANAGED_USER else "ROTATION_LOST"
     _close(rotation_id, code)
     rt.metrics.token_refreshes.labels(account.provider, code.lower()).inc()
     raise _broken(rt, account, code)
@@ -332,11 +365,11 @@ def _not_sent(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: in
     return _degraded(rt, account, code, pause)
 
 
-def _unknown(rt: Runtime, account: LinkedAccount, rotation_id: str) -> ProviderFailure:
+def _unknown(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> ProviderFailure:
     """It may have been spent: keep the row open and its count, so that the next attempt knows."""
     pause = _backoff(account)
     TokenRotation.update(owner="", deadline=rt.clock.database_now(pause), last_error="PROVIDER_UNAVAILABLE").where(
-        (TokenRotation.id == rotation_id) & (TokenRotation.owner == rt.owner)
+        (TokenRotation.id == rotation_id) & (TokenRotation.owner == rt.owner) & (TokenRotation.attempt == attempt)
     ).execute()
     return _degraded(rt, account, "PROVIDER_UNAVAILABLE", pause)
 
@@ -447,11 +480,11 @@ def _wait_for_others(rt: Runtime, account: LinkedAccount, *, waited: float) -> A
             (TokenRotation.linked_account == account.id) & (TokenRotation.from_version == account.token_version)
         )
         pausing = row is not None and row.state == "open" and not row.owner
-        if pausing or time.monotonic() >= until or rt.stopping.is_set():
+        if pausing or time.monotonic() >= until or rt.interrupted:
             code = row.last_error if pausing else "REFRESH_IN_PROGRESS"
             raise _failure(rt, account, code, row.deadline if row is not None else rt.clock.now() + timedelta(seconds=1))
         release_connection()
-        rt.stopping.wait(pause)
+        time.sleep(pause)
         pause = min(pause * 1.5, 0.25)
 
 

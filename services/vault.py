@@ -6,6 +6,7 @@ associated data: an envelope copied into another row does not open.
 
 import base64
 import binascii
+import hmac
 import os
 from collections.abc import Sequence
 
@@ -34,6 +35,7 @@ class Vault:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys: dict[str, AESGCM] = {}
+        self._raw: list[bytes] = []
         for entry in keys:
             key_id, _, encoded = entry.partition(":")
             try:
@@ -43,9 +45,14 @@ class Vault:
             if len(raw) != KEY_BYTES or not key_id.isalnum() or key_id in self._keys:
                 raise VaultError("each sealing key must look like name:base64 with 32 bytes and a name of its own")
             self._keys[key_id] = AESGCM(raw)
+            self._raw.append(raw)
         if not self._keys:
             raise VaultError("at least one sealing key is needed")
         self._active = next(iter(self._keys))
+
+    def derived_keys(self, purpose: bytes) -> list[bytes]:
+        """Keys for signing, one of each sealing key; the active one's last."""
+        return [hmac.digest(raw, purpose, "sha256") for raw in reversed(self._raw)]
 
     def seal(self, secret: str, where: bytes) -> str:
         nonce = os.urandom(NONCE_BYTES)

@@ -5,11 +5,15 @@ orders and forgeries of content make no difference.
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import orjson
+from peewee import IntegrityError, InterfaceError, InternalError, OperationalError, fn
+from playhouse.pool import MaxConnectionsExceeded
 
 from models import LinkedAccount, WebhookEvent, WebhookSubscription
 from models.base import new_id
@@ -24,7 +28,9 @@ log = get_logger("webhooks")
 
 MAX_ATTEMPTS = 15
 """With the pauses between them: some five hours."""
-BATCH = 20
+BATCH = 10
+MOST_OF_ONE_ACCOUNT = 4
+"""So many deliveries of one account are in hand at a time, over all replicas; the others' turn comes meanwhile."""
 KEPT_FOR = timedelta(days=14)
 KEYS_KEPT_FOR = 2 * KEPT_FOR
 WAITING = ("PENDING", "RETRYING")
@@ -47,6 +53,10 @@ class NotJson(Exception):
     """The signature is right, the body cannot be read."""
 
 
+class NotStored(Exception):
+    """The database could not take it now; whoever sent it should send it again."""
+
+
 @dataclass(frozen=True)
 class _Target:
     """Which endpoint a delivery came to, and the secrets that may sign for it."""
@@ -64,8 +74,13 @@ class _Target:
 def receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes) -> bool:
     """Verify and store a delivery to a subscription's own endpoint; True when it was new.
 
-    Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson, TooOld.
+    Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson, TooOld, NotStored.
     """
+    with _storing():
+        return _receive(rt, slug, endpoint, headers, body)
+
+
+def _receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes) -> bool:
     row = (
         WebhookSubscription.select(WebhookSubscription, LinkedAccount.connected)
         .join(LinkedAccount)
@@ -81,7 +96,20 @@ def receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes
 
 def receive_shared(rt: Runtime, slug: str, secret: str, headers: Headers, body: bytes) -> bool:
     """The same for an existing set-up with one configured secret and one address for all accounts."""
-    return _store(rt, _Target(slug, "shared", (secret,)), headers, body)
+    with _storing():
+        return _store(rt, _Target(slug, "shared", (secret,)), headers, body)
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        # it was unsubscribed between our look and our insert
+        raise UnknownEndpoint from error
+    except (OperationalError, InterfaceError, InternalError, MaxConnectionsExceeded) as error:
+        log.error("a delivery could not be stored", reason=type(error).__name__)  # noqa: TRY400 - the statement would be in it
+        raise NotStored from error
 
 
 def _store(rt: Runtime, target: _Target, headers: Headers, body: bytes) -> bool:
@@ -120,6 +148,7 @@ def _store(rt: Runtime, target: _Target, headers: Headers, body: bytes) -> bool:
     if target.subscription_id:
         WebhookSubscription.update(last_received_at=now).where(WebhookSubscription.id == target.subscription_id).execute()
     rt.metrics.webhooks_received.labels(target.provider, "stored" if new else "duplicate").inc()
+    rt.step("webhook.stored")
     if new:
         rt.wake("webhooks")
     return bool(new)
@@ -130,22 +159,31 @@ def _store(rt: Runtime, target: _Target, headers: Headers, body: bytes) -> bool:
 
 def apply_due(rt: Runtime) -> int:
     """Claim a batch of what is due and apply it; answers how many were claimed."""
-    ids = claims.claim(
+    ids = claims.claim_in_turns(
         rt,
         WebhookEvent,
         lambda e: e.state.in_(WAITING) & (e.due_at <= rt.clock.now()),
+        # what came to an address for all accounts belongs to none of them
+        by=lambda e: fn.COALESCE(e.linked_account, e.id),
+        most_each=MOST_OF_ONE_ACCOUNT,
         limit=BATCH,
     )
-    for done, event_id in enumerate(ids):
-        if rt.stopping.is_set():
-            claims.give_back(rt, WebhookEvent, ids[done:])
-            break
-        _apply_one(rt, event_id)
+    rt.step("webhook.claimed")
+    claims.work_off(rt, WebhookEvent, ids, lambda event: _apply_one(rt, event))
     return len(ids)
 
 
-def _apply_one(rt: Runtime, event_id: str) -> None:
-    event = WebhookEvent.get_by_id(event_id)
+def replay(rt: Runtime, ids: Sequence[str] | None) -> int:
+    """Make deliveries that came to an end due again, all DEAD ones for None; answers how many. A body must still be kept."""
+    ended = ~WebhookEvent.state.in_(WAITING) & WebhookEvent.body.is_null(False)
+    wanted = WebhookEvent.state == "DEAD" if ids is None else WebhookEvent.id.in_(list(ids))
+    again = {"state": "PENDING", "attempts": 0, "due_at": rt.clock.now(), "applied_at": None}
+    replayed = int(WebhookEvent.update(**again).where(ended & wanted).execute())
+    rt.wake("webhooks")
+    return replayed
+
+
+def _apply_one(rt: Runtime, event: WebhookEvent) -> None:
     if event.attempts > MAX_ATTEMPTS:
         # counted at the claim: also one that takes its process down with it comes to an end
         _end(rt, event, "DEAD", last_error=event.last_error or "gave up: it never came to an end")
@@ -156,11 +194,13 @@ def _apply_one(rt: Runtime, event_id: str) -> None:
         _retry(rt, event, error)
         return
     except Exception as error:
-        log.exception("webhook could not be applied", event_id=event_id)
+        log.exception("webhook could not be applied", event_id=event.id)
         rt.metrics.errors.labels("webhooks").inc()
         _retry(rt, event, error)
         return
+    rt.step("webhook.applied")
     _end(rt, event, state, booking=booking_id, last_error=None)
+    rt.step("webhook.ended")
 
 
 def _apply(rt: Runtime, event: WebhookEvent) -> tuple[str, str | None]:
@@ -200,7 +240,7 @@ def _reader(event: WebhookEvent) -> Auth:
 def _end(rt: Runtime, event: WebhookEvent, state: str, **values: Any) -> None:
     """Guarded by the owner: whoever lost the lease leaves the row to its new holder."""
     WebhookEvent.update(state=state, applied_at=rt.clock.now(), lease_owner=None, lease_until=None, **values).where(
-        (WebhookEvent.id == event.id) & (WebhookEvent.lease_owner == rt.owner)
+        claims.held(rt, WebhookEvent, event)
     ).execute()
     rt.metrics.webhooks_applied.labels(event.provider, state.lower()).inc()
 
@@ -216,7 +256,7 @@ def _retry(rt: Runtime, event: WebhookEvent, error: Exception) -> None:
     if isinstance(error, (RateLimited, ProviderFailure)) and error.retry_at:
         due_at = max(due_at, error.retry_at)
     WebhookEvent.update(state="RETRYING", due_at=due_at, lease_owner=None, lease_until=None, last_error=reason).where(
-        (WebhookEvent.id == event.id) & (WebhookEvent.lease_owner == rt.owner)
+        claims.held(rt, WebhookEvent, event)
     ).execute()
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import stamina
 from harness import Issuer, World, clean
+from postgres import Postgres
 
 from models.base import connect, db
 from models.migrate import migrate
-from postgres import Postgres
 from sandbox.app import Sandbox
 
 POSTGRES_FOLDER = "CONVENE_TESTS_POSTGRES"

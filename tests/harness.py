@@ -324,9 +324,7 @@ def refusing(what: str) -> Iterator[None]:
     """The database itself refuses a kind of statement, as in `UPDATE OF person_id ON participant`."""
     body = "BEGIN SELECT RAISE(ABORT, 'refused'); END" if is_sqlite() else "FOR EACH ROW EXECUTE FUNCTION refuse()"
     if not is_sqlite():
-        db.execute_sql(
-            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
-        )
+        db.execute_sql("CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$")
     db.execute_sql(f"CREATE TRIGGER refuse BEFORE {what} {body}")
     try:
         yield

@@ -16,7 +16,6 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from models import Person, PersonIdentity, User
-from models.base import db
 from sandbox.app import Sandbox
 
 VIEWER = "{ viewer { id name email timeZone isAdmin } }"

@@ -19,7 +19,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import app as composition
 from models import OAuthState, User, WebhookEvent, WebhookSubscription
-from models.base import db
 from models.migrate import migrate
 
 REQUEST_ID = re.compile(r"^[0-9a-f]{32}$")

@@ -106,6 +106,16 @@ class RemoteAccount:
     time_zone: str | None = None
     organization: str | None = None
     scheduling_url: str | None = None
+    bookable: bool = True
+    """False when nobody can ever book it as it is: a managed user that was made without a time zone has no schedule."""
+
+
+@dataclass(frozen=True)
+class BrowserClient:
+    """What the provider's own browser components are started with; nothing of it is secret."""
+
+    client_id: str
+    api_url: str
 
 
 @dataclass(frozen=True)
@@ -185,13 +195,27 @@ class Provider(Protocol):
     required_scopes: ClassVar[tuple[str, ...]]
     settings: ClassVar[Any]
     """The subclass of ProviderSettings that says what can be set."""
+    managed_users: bool
+    """Accounts can be made, and their tokens got, with our own platform credentials."""
 
     # OAuth
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str: ...
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant: ...
     def refresh(self, refresh_token: str) -> Grant: ...
+
+    # managed users, and components in the browser
+    def managed_user(self, *, email: str, name: str, time_zone: str | None) -> RemoteAccount:
+        """Make the managed user of this address, or find the one that is there."""
+
+    def refresh_managed_user(self, refresh_token: str) -> Grant: ...
     def force_refresh(self, external_id: str) -> Grant:
-        """A new pair for a managed user, with our client credentials instead of a refresh token."""
+        """A new pair for a managed user, with our client credentials instead of a refresh token; every older one dies.
+
+        Raises InvalidGrant when there is no such user.
+        """
+
+    def browser_client(self, kind: str) -> BrowserClient | None:
+        """For accounts linked in this way; None: the provider has no such components."""
 
     # reading
     def account(self, auth: Auth) -> RemoteAccount: ...

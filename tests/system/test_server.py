@@ -244,6 +244,17 @@ def test_each_job_runs_once_from_the_command_line(folder: Path) -> None:
         )
 
     names = job("--list").stdout.split()
-    assert names == ["apply_webhooks", "settle_operations", "event_types", "webhooks", "sync", "reconcile", "warm", "refresh", "clean_up"]
+    assert names == [
+        "apply_webhooks",
+        "settle_operations",
+        "event_types",
+        "webhooks",
+        "sync",
+        "reconcile",
+        "warm",
+        "refresh",
+        "revoke",
+        "clean_up",
+    ]
     assert job("sync").stdout == "sync: 0 done\n"
     assert job("nonsense").returncode != 0

@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 import structlog
 
-from services.errors import BadAnswer, Refused
+from services.errors import BadAnswer, InvalidClient, InvalidGrant, Refused
 from services.providers.base import Auth, RemoteBooking
 from services.providers.calcom import payloads
 from services.providers.transport import EXCHANGE_LIMIT, Limits, Transport
 
+GONE, CONFLICT, UNAUTHORIZED, BAD_REQUEST = 404, 409, 401, 400
 BOOKINGS = "2026-02-25"
 BOOKINGS_LIST = "2026-05-01"
 EVENT_TYPES = "2024-06-14"
@@ -69,8 +70,8 @@ def _error(body: Any) -> dict[str, Any]:
 class CalcomClient:
     """Calls; answers are ours, refusals are ProviderError."""
 
-    def __init__(self, transport: Transport, api_url: str, app_url: str) -> None:
-        self._transport, self._api, self._app = transport, f"{api_url.rstrip('/')}/v2", app_url.rstrip("/")
+    def __init__(self, transport: Transport, api_url: str, platform_client_id: str) -> None:
+        self._transport, self._api, self._mark = transport, f"{api_url.rstrip('/')}/v2", platform_client_id
         self._dialect = CalcomDialect()
 
     def _call(self, operation: str, method: str, path: str, *, auth: Auth, version: str | None = None, **rest: Any) -> Any:
@@ -81,13 +82,11 @@ class CalcomClient:
         url = f"{self._api}/auth/oauth2/token"
         return self._transport.token_request(self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant)
 
-    def force_refresh(self, client_id: str, client_secret: str, user_id: str) -> Any:
-        url = f"{self._api}/oauth-clients/{quote(client_id, safe='')}/users/{quote(user_id, safe='')}/force-refresh"
-        headers = {"x-cal-secret-key": client_secret}
-        return payloads.data(self._transport.call(self._dialect, "force_refresh", "POST", url, headers=headers, limit=EXCHANGE_LIMIT))
-
     def me(self, auth: Auth) -> Any:
-        return payloads.data(self._call("me", "GET", "/me", auth=auth))
+        return self._unmarked(self._call("me", "GET", "/me", auth=auth))
+
+    def _unmarked(self, answer: Any) -> Any:
+        return payloads.unmarked(payloads.data(answer), self._mark)
 
     # ---- event types and slots -----------------------------------------------------------------------------------
 
@@ -115,7 +114,7 @@ class CalcomClient:
         for _ in range(MOST_PAGES):
             params = {**query, "limit": PAGE, **({"cursor": cursor} if cursor else {})}
             answer = self._call("bookings", "GET", "/bookings", auth=auth, version=BOOKINGS_LIST, params=params)
-            for raw in _list(payloads.data(answer)):
+            for raw in _list(self._unmarked(answer)):
                 try:
                     yield payloads.booking(raw)
                 except BadAnswer:
@@ -129,9 +128,9 @@ class CalcomClient:
     def booking(self, auth: Auth, uid: str) -> RemoteBooking | None:
         """Anybody who knows the uid reads it. A recurring uid answers a list, which has no single state: None."""
         try:
-            answer = payloads.data(self._call("booking", "GET", f"/bookings/{quote(uid, safe='')}", auth=auth, version=BOOKINGS))
+            answer = self._unmarked(self._call("booking", "GET", f"/bookings/{quote(uid, safe='')}", auth=auth, version=BOOKINGS))
         except Refused as error:
-            if error.status == 404:  # noqa: PLR2004
+            if error.status == GONE:
                 return None
             raise
         return payloads.booking(answer) if isinstance(answer, dict) else None
@@ -139,7 +138,7 @@ class CalcomClient:
     def act(self, auth: Auth, uid: str, action: str, body: dict[str, Any]) -> RemoteBooking:
         """POST /bookings/{uid}/{action}. Not idempotent: reschedule answers a *new* uid each time."""
         path = f"/bookings/{quote(uid, safe='')}/{action}"
-        return payloads.booking(payloads.data(self._call(action, "POST", path, auth=auth, version=BOOKINGS, json=body)))
+        return payloads.booking(self._unmarked(self._call(action, "POST", path, auth=auth, version=BOOKINGS, json=body)))
 
     # ---- webhooks ------------------------------------------------------------------------------------------------
 
@@ -154,6 +153,52 @@ class CalcomClient:
 
     def delete_webhook(self, auth: Auth, webhook_id: str) -> None:
         self._call("delete_webhook", "DELETE", f"/webhooks/{quote(webhook_id, safe='')}", auth=auth)
+
+
+class PlatformClient:
+    """Managed users (deprecated at Cal.com), with the platform client's own credentials."""
+
+    def __init__(self, transport: Transport, api_url: str, client_id: str, client_secret: str) -> None:
+        self._transport, self._id, self._secret = transport, client_id, client_secret
+        self._api = f"{api_url.rstrip('/')}/v2"
+        self._users = f"{self._api}/oauth-clients/{quote(client_id, safe='')}/users"
+        self._dialect = CalcomDialect()
+
+    def create(self, body: dict[str, Any]) -> Any | None:
+        """The new user; None when the address has one already. The pair that comes with it is not looked at."""
+        try:
+            answer = payloads.data(self._call("create_managed_user", "POST", self._users, json=body))
+        except Refused as error:
+            if error.status == CONFLICT:
+                return None
+            raise
+        return payloads.unmarked(answer.get("user"), self._id) if isinstance(answer, dict) else None
+
+    def find(self, email: str) -> Any | None:
+        users = _list(payloads.unmarked(payloads.data(self._call("managed_users", "GET", self._users, params={"emails": email})), self._id))
+        return users[0] if users else None
+
+    def refresh(self, refresh_token: str) -> Any:
+        """400 for a spent token, 404 for the loser of a race. The old access token lives on until its end."""
+        url = f"{self._api}/oauth/{quote(self._id, safe='')}/refresh"
+        return self._exchange("refresh_managed_user", url, {"refreshToken": refresh_token}, {BAD_REQUEST, GONE})
+
+    def force_refresh(self, user_id: str) -> Any:
+        """404 when the user is gone. All tokens of the user die, the access tokens too."""
+        return self._exchange("force_refresh", f"{self._users}/{quote(user_id, safe='')}/force-refresh", None, {GONE})
+
+    def _exchange(self, operation: str, url: str, body: Any, over: set[int]) -> Any:
+        try:
+            return payloads.data(self._call(operation, "POST", url, json=body, limit=EXCHANGE_LIMIT))
+        except Refused as error:
+            if error.status == UNAUTHORIZED:
+                raise InvalidClient("calcom", "the platform client's secret is refused") from error
+            if error.status in over:
+                raise InvalidGrant("calcom", f"{operation}: {error.status}") from error
+            raise
+
+    def _call(self, operation: str, method: str, url: str, **rest: Any) -> Any:
+        return self._transport.call(self._dialect, operation, method, url, headers={"x-cal-secret-key": self._secret}, **rest)
 
 
 def _list(value: Any) -> list[Any]:

@@ -41,7 +41,19 @@ def managed_grant(raw: Any, now: datetime) -> Grant:
         raise BadAnswer("calcom", "a token pair that cannot be read") from error
 
 
+def unmarked(raw: Any, platform_client_id: str) -> Any:
+    """The same without our platform client's mark: a managed user's address is kept there as `local+<clientId>@domain`."""
+    if isinstance(raw, str):
+        return raw.replace(f"+{platform_client_id}@", "@") if platform_client_id else raw
+    if isinstance(raw, list):
+        return [unmarked(one, platform_client_id) for one in raw]
+    if isinstance(raw, dict):
+        return {name: unmarked(one, platform_client_id) for name, one in raw.items()}
+    return raw
+
+
 def account(raw: Any, app_url: str) -> RemoteAccount:
+    """A managed user without a schedule is one whom nobody can book."""
     try:
         username = raw.get("username")
         organization = raw.get("organizationId")
@@ -53,6 +65,7 @@ def account(raw: Any, app_url: str) -> RemoteAccount:
             time_zone=raw.get("timeZone"),
             organization=None if organization is None else str(organization),
             scheduling_url=f"{app_url}/{username}" if username else None,
+            bookable=raw.get("defaultScheduleId", 0) is not None,
         )
     except (KeyError, AttributeError, TypeError) as error:
         raise BadAnswer("calcom", "a profile that cannot be read") from error
@@ -151,7 +164,7 @@ def _people(raw: dict[str, Any]) -> tuple[RemotePerson, ...]:
 
 
 def _address(person: dict[str, Any]) -> str | None:
-    """`displayEmail` is the clean one; `email` carries the platform client's id for managed users."""
+    """`displayEmail` is what the person typed."""
     address = person.get("displayEmail") or person.get("email")
     return address.strip().lower() if isinstance(address, str) and address.strip() else None
 

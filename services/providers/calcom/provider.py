@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.errors import Refused
+from services.errors import BadAnswer, Refused
 from services.providers.base import (
     Auth,
+    BrowserClient,
     Capabilities,
     Delivery,
     Grant,
@@ -20,7 +21,7 @@ from services.providers.base import (
     RemoteEventType,
 )
 from services.providers.calcom import oauth, payloads, webhooks
-from services.providers.calcom.client import CalcomClient
+from services.providers.calcom.client import CalcomClient, PlatformClient
 from services.providers.transport import Transport
 
 
@@ -59,8 +60,10 @@ class CalcomProvider:
         self._now = now
         self.config = settings
         self._app = settings.app_url.rstrip("/")
-        self._client = CalcomClient(transport, settings.api_url, settings.app_url)
+        self._client = CalcomClient(transport, settings.api_url, settings.platform_client_id)
         self._credentials = {"client_id": settings.client_id, "client_secret": settings.client_secret}
+        self._platform = PlatformClient(transport, settings.api_url, settings.platform_client_id, settings.platform_client_secret)
+        self.managed_users = bool(settings.platform_client_id and settings.platform_client_secret)
 
     # ---- OAuth ---------------------------------------------------------------------------------------------------
 
@@ -76,10 +79,26 @@ class CalcomProvider:
     def refresh(self, refresh_token: str) -> Grant:
         return oauth.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
 
+    # ---- managed users, and components in the browser ------------------------------------------------------------
+
+    def managed_user(self, *, email: str, name: str, time_zone: str | None) -> RemoteAccount:
+        """Without a time zone Cal.com makes a user without a schedule, whom nobody can book."""
+        body = {"email": email, "name": name, **({"timeZone": time_zone} if time_zone else {})}
+        raw = self._platform.create(body) or self._platform.find(email)
+        if raw is None:
+            raise BadAnswer(self.slug, "a managed user that neither is there nor can be made")
+        return payloads.account(raw, self._app)
+
+    def refresh_managed_user(self, refresh_token: str) -> Grant:
+        return payloads.managed_grant(self._platform.refresh(refresh_token), self._now())
+
     def force_refresh(self, external_id: str) -> Grant:
-        """Managed users only (deprecated at Cal.com): deletes all tokens of the user, answers a new pair in epoch ms."""
-        raw = self._client.force_refresh(self.config.platform_client_id, self.config.platform_client_secret, external_id)
-        return payloads.managed_grant(raw, self._now())
+        return payloads.managed_grant(self._platform.force_refresh(external_id), self._now())
+
+    def browser_client(self, kind: str) -> BrowserClient | None:
+        """Cal.com Atoms: CalProvider for managed users, CalOAuthProvider for the others."""
+        client_id = self.config.platform_client_id if kind == "MANAGED_USER" else self.config.client_id
+        return BrowserClient(client_id, f"{self.config.api_url.rstrip('/')}/v2")
 
     # ---- reading -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,34 @@
+"""How often somebody may ask for something, counted in the database for all replicas together."""
+
+from datetime import timedelta
+
+from peewee import Case
+
+from models import RateBucket
+from models.base import new_id
+from services.errors import ProviderFailure
+from services.runtime import Runtime
+
+
+def spend(rt: Runtime, key: str, *, most: int, span: timedelta) -> None:
+    """Count one of `most` in a window of `span` that begins with the first. Raises ProviderFailure RATE_LIMITED.
+
+    One statement, so that any number of replicas may spend from it at once.
+    """
+    now = rt.clock.now()
+    over = RateBucket.reset_at <= now
+    ((remaining, reset_at),) = (
+        RateBucket.insert(id=new_id(), key=key, remaining=most - 1, reset_at=now + span)
+        .on_conflict(
+            conflict_target=[RateBucket.key],
+            update={
+                RateBucket.remaining: Case(None, [(over, most - 1)], RateBucket.remaining - 1),
+                RateBucket.reset_at: Case(None, [(over, now + span)], RateBucket.reset_at),
+            },
+        )
+        .returning(RateBucket.remaining, RateBucket.reset_at)
+        .tuples()
+        .execute()
+    )
+    if remaining < 0:
+        raise ProviderFailure("Too many tokens were asked for. Wait a moment.", code="RATE_LIMITED", retry_at=reset_at)
