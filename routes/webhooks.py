@@ -15,6 +15,14 @@ MOST_IN_HAND = 32 * 1024 * 1024
 RETRY_AFTER = 5
 
 
+REFUSALS = {
+    webhooks.UnknownEndpoint: (404, "NOT_FOUND", "No subscription has this address."),
+    webhooks.BadSignature: (401, "BAD_SIGNATURE", "The delivery is not signed with this subscription's secret."),
+    webhooks.TooOld: (401, "TOO_OLD", "The delivery is signed but older than four weeks, so it is taken for a repeat."),
+    webhooks.NotJson: (400, "BAD_USER_INPUT", "The body is not JSON."),
+}
+
+
 class _Full(Exception):
     """No more can be held in memory now."""
 
@@ -53,14 +61,8 @@ def _answer(in_hand: _InHand, take: Callable[[bytes], bool], success: object) ->
             if body is None:
                 return _too_large()
             take(body)
-    except webhooks.UnknownEndpoint:
-        return error(404, "NOT_FOUND", "No subscription has this address.")
-    except webhooks.BadSignature:
-        return error(401, "BAD_SIGNATURE", "The delivery is not signed with this subscription's secret.")
-    except webhooks.TooOld:
-        return error(401, "TOO_OLD", "The delivery is signed but older than four weeks, so it is taken for a repeat.")
-    except webhooks.NotJson:
-        return error(400, "BAD_USER_INPUT", "The body is not JSON.")
+    except tuple(REFUSALS) as refusal:
+        return error(*REFUSALS[type(refusal)])
     except (_Full, webhooks.NotStored):
         response = error(503, "TRY_AGAIN", "The delivery could not be stored now. Send it again.")
         response.headers["Retry-After"] = str(RETRY_AFTER)

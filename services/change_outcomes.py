@@ -231,11 +231,9 @@ def complete(rt: Runtime, operation: Operation) -> None:
     if _done(operation, chain):
         _finish(rt, operation, chain)
         return
-    still_possible_until: datetime = (
-        operation.sent_at + WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit + CLOCK_SKEW
-    )
-    if now < still_possible_until:
-        operations.look_again(operation, still_possible_until)
+    possible_until: datetime = operation.sent_at + WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit + CLOCK_SKEW
+    if now < possible_until:
+        operations.look_again(operation, possible_until)
         return
     if chain:
         booking_records.record(rt, booking.linked_account_id, booking.provider, chain, source="RECONCILER")
