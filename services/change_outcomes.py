@@ -231,7 +231,9 @@ def complete(rt: Runtime, operation: Operation) -> None:
     if _done(operation, chain):
         _finish(rt, operation, chain)
         return
-    possible_until: datetime = operation.sent_at + WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit + CLOCK_SKEW
+    sent_at: datetime = operation.sent_at
+    takes = WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit
+    possible_until = sent_at + takes + CLOCK_SKEW
     if now < possible_until:
         operations.look_again(operation, possible_until)
         return
