@@ -224,6 +224,8 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     except InvalidGrant:
         return _after_invalid_grant(rt, account, rotation_id, attempt)
     except (NotSent, InvalidClient) as error:
+        if newer := _newer_than(rt, account.id, account.token_version):
+            return newer  # frozen until the lease ran out, and somebody else did it
         raise _not_sent(rt, account, rotation_id, attempt, error) from error
     except (OutcomeUnknown, Refused) as error:
         raise _unknown(rt, account, rotation_id, attempt) from error

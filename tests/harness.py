@@ -3,6 +3,7 @@
 import io
 import json
 import logging as stdlib_logging
+import multiprocessing
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,10 +35,19 @@ LEGACY_SECRET = "shared-by-hand"
 
 
 class StandingClock:
-    """Stands still until it is moved; the database's time is the same."""
+    """Stands still until it is moved; the database's time is the same, and so is that of other processes with its cell."""
 
-    def __init__(self, at: datetime) -> None:
+    def __init__(self, at: datetime, cell: Any = None) -> None:
+        self.cell = cell if cell is not None else multiprocessing.RawValue("q")
         self.at = at
+
+    @property
+    def at(self) -> datetime:
+        return from_ms(self.cell.value)
+
+    @at.setter
+    def at(self, moment: datetime) -> None:
+        self.cell.value = to_ms(moment)
 
     def now(self) -> datetime:
         return self.at
@@ -215,7 +225,8 @@ class World:
         handler = stdlib_logging.getLogger().handlers[0]
         assert isinstance(handler, stdlib_logging.StreamHandler)
         handler.setStream(self.logged)
-        self.convene = assemble(loaded, {"calcom": calcom}, clock=self.clock)
+        self.providers = {"calcom": calcom}
+        self.convene = assemble(loaded, self.providers, clock=self.clock)
         self.rt = self.convene.rt
         self._server.app = create_app(convene=self.convene)
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

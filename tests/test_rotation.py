@@ -1,0 +1,240 @@
+"""One exchange per token version, whatever happens to the processes that need it."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from harness import CONNECTION, REFRESH, Caller, World
+from processes import Plan, Process, all_at_once, many, once
+
+from models import LinkedAccount, TokenRotation
+from models.base import is_sqlite
+from services import tokens
+from services.providers.base import AccountAuth
+
+TOKEN = "/calcom/v2/auth/oauth2/token"
+NOT_SENT = ("rotation.claimed", "rotation.checked")
+STORED = ("rotation.stored", "rotation.closed")
+
+
+@pytest.fixture
+def clara(world: World) -> Caller:
+    """Linked, with an expired token and an empty request log behind her."""
+    person = world.coach()
+    world.move_clock(minutes=31)
+    world.sandbox.world.requests.clear()
+    return person
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for another process gives up at once: nothing is going to come."""
+    monkeypatch.setattr(tokens, "REQUEST_WAIT", 0.05)
+
+
+def exchanges(world: World) -> int:
+    return world.calls("POST", TOKEN)
+
+
+def state(caller: Caller) -> tuple[str, str | None]:
+    """State and problem, as the person is told."""
+    told = caller.one(CONNECTION)
+    return told["state"], told["problem"] and told["problem"]["code"]
+
+
+def works(world: World) -> bool:
+    """The stored token is the one that lives at the provider."""
+    account = LinkedAccount.get()
+    return world.rt.providers["calcom"].account(AccountAuth(account.id)).external_id == str(account.external_id)
+
+
+# ---- races ---------------------------------------------------------------------------------------------------------------
+
+
+def race(world: World, caller: Caller, plan: Plan) -> list[dict[str, Any]]:
+    """Everybody in 8 processes of 25 threads (SQLite: 4 of 10) needs the token at once; all their answers."""
+    processes, threads = (4, 10) if is_sqlite() else (8, 25)
+    opened = [Process(world, many, plan) for _ in range(processes)]
+    try:
+        answers = [answer for part in all_at_once([p.__enter__() for p in opened], threads, caller.token, REFRESH) for answer in part]
+    finally:
+        for process in opened:
+            process.__exit__()
+    assert len(answers) == processes * threads
+    return answers
+
+
+@pytest.mark.parametrize("seconds", [0.02, pytest.param(2, marks=pytest.mark.long)])
+def test_one_exchange_serves_every_thread_of_every_process(world: World, clara: Caller, seconds: float) -> None:
+    world.sandbox.fault({"kind": "latency", "seconds": seconds}, method="POST", path=TOKEN, times=None)
+    answers = race(world, clara, Plan())
+    assert {(a["__typename"], a["status"]["state"]) for a in answers} == {("ConnectionRefreshed", "ACTIVE")}
+    assert exchanges(world) == 1
+    assert LinkedAccount.get().token_version == 2
+    assert works(world)
+
+
+@pytest.mark.long
+def test_an_exchange_that_outlasts_the_requests_is_still_the_only_one(world: World, clara: Caller) -> None:
+    """Who cannot wait any longer is told so, truly: asked again after `retryAt`, the token is there."""
+    world.sandbox.fault({"kind": "latency", "seconds": 3}, method="POST", path=TOKEN, times=None)
+    answers = race(world, clara, Plan(request_wait=1.0))
+    kinds = {(a["__typename"], a.get("code")) for a in answers}
+    assert kinds == {("ConnectionRefreshed", None), ("ProviderFailure", "REFRESH_IN_PROGRESS")}
+    assert all(a["retryable"] and a["retryAt"] for a in answers if a["__typename"] == "ProviderFailure")
+    assert exchanges(world) == 1
+    world.move_clock(seconds=20)
+    again = clara.one(REFRESH)
+    assert (again["__typename"], again["refreshed"]) == ("ConnectionRefreshed", False)
+    assert exchanges(world) == 1
+
+
+def test_replicas_whose_clocks_differ_exchange_once(world: World, clara: Caller) -> None:
+    """Leases go by the database's time; a process that thinks it is half a minute later takes nothing over."""
+    held = world.sandbox.fault({"kind": "hold", "when": "after"}, method="POST", path=TOKEN)
+    with (
+        Process(world, once) as first,
+        Process(world, once, Plan(request_wait=0.05, ahead=timedelta(seconds=30))) as hasty,
+        Process(world, once, Plan(request_wait=0.05, ahead=timedelta(seconds=-30))) as late,
+    ):
+        first.go(clara.token, REFRESH)
+        assert held.wait_held()
+        for other in (hasty, late):
+            waiting = other.go(clara.token, REFRESH).result()
+            assert (waiting["__typename"], waiting["code"]) == ("ProviderFailure", "REFRESH_IN_PROGRESS")
+        held.release()
+        assert first.result()["__typename"] == "ConnectionRefreshed"
+        for other in (hasty, late):
+            assert other.go(clara.token, REFRESH).result()["__typename"] == "ConnectionRefreshed"
+    assert exchanges(world) == 1
+
+
+# ---- deaths --------------------------------------------------------------------------------------------------------------
+
+
+def die(world: World, caller: Caller, step: str) -> None:
+    with Process(world, once, Plan(die_at=step)) as process:
+        process.go(caller.token, REFRESH)
+        process.wait_dead()
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("step", NOT_SENT)
+def test_killed_before_it_sent_the_account_is_usable_when_the_lease_ends(world: World, clara: Caller, step: str) -> None:
+    die(world, clara, step)
+    waiting = clara.one(REFRESH)
+    assert (waiting["code"], waiting["retryable"]) == ("REFRESH_IN_PROGRESS", True)
+    assert waiting["retryAt"] == (world.clock.now() + tokens.LEASE).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert exchanges(world) == 0
+    world.move_clock(seconds=tokens.LEASE.total_seconds() + 1)
+    assert clara.one(REFRESH)["__typename"] == "ConnectionRefreshed"
+    assert (exchanges(world), state(clara)) == (1, ("ACTIVE", None))
+    assert works(world)
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_killed_with_the_answer_in_hand_it_is_rotation_lost_and_never_revoked(world: World, clara: Caller) -> None:
+    world.book(clara, world.clock.now() + timedelta(days=1))
+    world.jobs()
+    (before,) = clara.bookings()
+    row = LinkedAccount.get()
+    world.move_clock(minutes=31)
+    world.sandbox.world.requests.clear()
+    die(world, clara, "rotation.answered")
+    assert state(clara) == ("ACTIVE", None), "nobody knows yet"
+    world.move_clock(seconds=tokens.LEASE.total_seconds() + 1)
+    lost = clara.one(REFRESH)
+    assert (lost["__typename"], lost["problem"]["code"]) == ("ConnectionUnusable", "ROTATION_LOST")
+    assert state(clara) == ("NEEDS_RECONNECT", "ROTATION_LOST")
+    assert clara.one(REFRESH)["__typename"] == "ConnectionUnusable"
+    assert exchanges(world) == 2, "the lost one and the one that showed it; nobody asks a third time"
+    # connecting again keeps the link's id and the history
+    clara.link()
+    assert (LinkedAccount.get().id, state(clara)) == (row.id, ("ACTIVE", None))
+    assert [b["id"] for b in clara.bookings()] == [before["id"]]
+    assert works(world)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("step", STORED)
+def test_killed_after_it_stored_the_pair_is_there_at_once(world: World, clara: Caller, step: str) -> None:
+    die(world, clara, step)
+    assert clara.one(REFRESH) | {"status": None} == {"__typename": "ConnectionRefreshed", "refreshed": False, "status": None}
+    assert (exchanges(world), state(clara)) == (1, ("ACTIVE", None))
+    assert works(world)
+
+
+# ---- freezes -------------------------------------------------------------------------------------------------------------
+
+
+def frozen_past_the_deadline(world: World, caller: Caller, step: str, meanwhile: Callable[[], None]) -> dict[str, Any]:
+    """The process stops at the step; the lease ends, the others go on, then it wakes; what its own caller is told."""
+    with Process(world, once, Plan(freeze_at=step)) as process:
+        process.go(caller.token, REFRESH)
+        process.wait_frozen()
+        world.move_clock(seconds=tokens.LEASE.total_seconds() + 1)
+        meanwhile()
+        process.thaw()
+        answer: dict[str, Any] = process.result()
+    return answer
+
+
+def test_a_claim_that_slept_too_long_sends_nothing(world: World, clara: Caller) -> None:
+    def others() -> None:
+        assert clara.one(REFRESH)["__typename"] == "ConnectionRefreshed"
+
+    answer = frozen_past_the_deadline(world, clara, "rotation.claimed", others)
+    assert answer["__typename"] == "ConnectionRefreshed"
+    assert exchanges(world) == 1
+    assert (LinkedAccount.get().token_version, LinkedAccount.get().failed_refresh_count) == (2, 0)
+    assert works(world)
+
+
+def test_a_pair_that_comes_late_is_kept_and_takes_the_loss_back(world: World, clara: Caller) -> None:
+    def others() -> None:
+        assert clara.one(REFRESH)["problem"]["code"] == "ROTATION_LOST"
+        assert state(clara) == ("NEEDS_RECONNECT", "ROTATION_LOST")
+
+    answer = frozen_past_the_deadline(world, clara, "rotation.answered", others)
+    assert answer["__typename"] == "ConnectionRefreshed"
+    assert state(clara) == ("ACTIVE", None)
+    assert works(world)
+    assert TokenRotation.get(TokenRotation.from_version == 1).state == "done"
+
+
+# ---- lost answers, life after life -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lives", [30, pytest.param(200, marks=pytest.mark.long)])
+def test_one_answer_in_ten_lost_makes_no_storm(world: World, clara: Caller, lives: int) -> None:
+    """Two processes need the token in every life. A lost answer costs its person one connecting again, and says so."""
+    account, lost, chance = LinkedAccount.get().id, 0, random.Random(7)
+    losses = set(chance.sample(range(lives), lives // 10))
+    with Process(world, once, Plan(request_wait=0.05)) as one:
+        for life in range(lives):
+            world.sandbox.world.requests.clear()
+            if life in losses:
+                lost += 1
+                _lose(world, clara, one)
+            else:
+                answers = {a["__typename"] for a in (one.go(clara.token, REFRESH).result(), clara.one(REFRESH))}
+                assert (answers, exchanges(world)) == ({"ConnectionRefreshed"}, 1)
+            assert LinkedAccount.get().id == account
+            assert state(clara) == ("ACTIVE", None)
+            world.move_clock(minutes=31)
+    assert lost == lives // 10
+    assert LinkedAccount.get().token_version == 1 + lives
+
+
+def _lose(world: World, clara: Caller, other: Process) -> None:
+    world.sandbox.fault({"kind": "drop", "when": "after"}, method="POST", path=TOKEN)
+    first = other.go(clara.token, REFRESH).result()
+    assert (first["__typename"], first["code"], first["retryable"]) == ("ProviderFailure", "PROVIDER_UNAVAILABLE", True)
+    assert clara.one(REFRESH)["__typename"] == "ProviderFailure", "it pauses for everybody"
+    assert exchanges(world) == 1
+    world.move_clock(seconds=6)
+    assert {a["problem"]["code"] for a in (clara.one(REFRESH), other.go(clara.token, REFRESH).result())} == {"ROTATION_LOST"}
+    assert exchanges(world) == 2
+    clara.link()
