@@ -203,7 +203,7 @@ JOBS: dict[str, Callable[[Runtime], int]] = {
 """Every job by name, for the command line: claims what is due once and does it."""
 
 
-def run_until_quiet(rt: Runtime, *, rounds: int = 50) -> int:
+def run_until_quiet(rt: Runtime, *, rounds: int = 2000) -> int:
     """Do all that is due now, and what becomes due by it, until nothing is; answers how many pieces were done."""
     done = 0
     for _ in range(rounds):

@@ -28,6 +28,8 @@ log = get_logger("webhooks")
 
 MAX_ATTEMPTS = 15
 """With the pauses between them: some five hours."""
+GIVE_UP_AFTER = timedelta(days=3)
+A_MOMENT = timedelta(seconds=1)
 BATCH = 10
 MOST_OF_ONE_ACCOUNT = 4
 """So many deliveries of one account are in hand at a time, over all replicas; the others' turn comes meanwhile."""
@@ -82,7 +84,7 @@ def receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes
 
 def _receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes) -> bool:
     row = (
-        WebhookSubscription.select(WebhookSubscription, LinkedAccount.connected)
+        WebhookSubscription.select(WebhookSubscription, LinkedAccount.id, LinkedAccount.connected)
         .join(LinkedAccount)
         .where((WebhookSubscription.endpoint == endpoint) & (WebhookSubscription.provider == slug))
         .first()
@@ -246,16 +248,17 @@ def _end(rt: Runtime, event: WebhookEvent, state: str, **values: Any) -> None:
 
 
 def _retry(rt: Runtime, event: WebhookEvent, error: Exception) -> None:
+    """Later. What only has to wait until a time that is known costs no attempt, so that a busy hour kills nothing."""
     reason = error.code if isinstance(error, ConveneError) else type(error).__name__
-    if event.attempts >= MAX_ATTEMPTS:
+    now = rt.clock.now()
+    until = error.retry_at if isinstance(error, (RateLimited, ProviderFailure)) else None
+    if event.attempts >= MAX_ATTEMPTS or now - event.received_at > GIVE_UP_AFTER:
         _end(rt, event, "DEAD", last_error=reason)
         log.error("webhook given up", event_id=event.id, reason=reason)
         return
     pause = timedelta(seconds=min(LONGEST_BACKOFF, 2**event.attempts))
-    due_at = rt.clock.now() + pause
-    if isinstance(error, (RateLimited, ProviderFailure)) and error.retry_at:
-        due_at = max(due_at, error.retry_at)
-    WebhookEvent.update(state="RETRYING", due_at=due_at, lease_owner=None, lease_until=None, last_error=reason).where(
+    later = {"due_at": now + pause} if until is None else {"due_at": max(until, now + A_MOMENT), "attempts": event.attempts - 1}
+    WebhookEvent.update(state="RETRYING", lease_owner=None, lease_until=None, last_error=reason, **later).where(
         claims.held(rt, WebhookEvent, event)
     ).execute()
 

@@ -28,6 +28,12 @@ from services import logging, tokens
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["processes"])
 PATIENCE = 60
+SHARE = float(os.environ.get("CONVENE_TESTS_SHARE", "1"))
+"""Which part of the long runs' length to go: 1 for all of it."""
+
+
+def scaled(length: int) -> int:
+    return max(round(length * SHARE), 10)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from harness import CONNECTION, REFRESH, Caller, World
-from processes import Plan, Process, all_at_once, many, once
+from processes import Plan, Process, all_at_once, many, once, scaled
 
 from models import LinkedAccount, TokenRotation
 from models.base import is_sqlite
@@ -207,7 +207,7 @@ def test_a_pair_that_comes_late_is_kept_and_takes_the_loss_back(world: World, cl
 # ---- lost answers, life after life -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lives", [30, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("lives", [30, pytest.param(scaled(200), marks=pytest.mark.long)])
 def test_one_answer_in_ten_lost_makes_no_storm(world: World, clara: Caller, lives: int) -> None:
     """Two processes need the token in every life. A lost answer costs its person one connecting again, and says so."""
     account, lost, chance = LinkedAccount.get().id, 0, random.Random(7)

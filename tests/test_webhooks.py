@@ -11,7 +11,7 @@ import httpx
 import pytest
 from harness import INBOX, LEGACY_SECRET, Caller, World, at, iso
 
-from models import WebhookEvent, WebhookSubscription
+from models import LinkedAccount, WebhookEvent, WebhookSubscription
 from services import claims, webhook_subscriptions, webhooks
 
 
@@ -330,3 +330,13 @@ def test_work_asked_for_while_it_runs_is_done_once_more(world: World, clara: Cal
     running.join()
     world.jobs()
     assert len(clara.bookings()) == 1
+
+
+def test_a_delivery_is_read_back_with_its_accounts_token(world: World, clara: Caller) -> None:
+    """Without it the reading would count against the address of this installation, which everybody shares."""
+    world.book(clara, at(2, 9))
+    world.sandbox.world.calcom.windows.clear()
+    world.jobs()
+    (event,) = WebhookEvent.select()
+    assert event.linked_account_id == LinkedAccount.get().id
+    assert [key.split("_")[0] for key in world.sandbox.world.calcom.windows] == ["token"]
