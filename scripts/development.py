@@ -29,6 +29,7 @@ VAR = ROOT / "var"
 LINKED = ("coach@demo.test", "mentee@demo.test")
 EVERYBODY = (*LINKED, "guest@demo.test", "admin@demo.test")
 CLIENT_ID = "convene-development"
+PLATFORM_CLIENT_ID = "convene-platform"
 PATIENCE = 60
 HIGHEST_PORT = 65535
 PR_SET_PDEATHSIG = 1
@@ -91,7 +92,7 @@ def _run(options: argparse.Namespace, children: list[subprocess.Popen[bytes]]) -
         arguments = ["-m", "sandbox", "--port", str(options.sandbox_port), "--state", str(state), "--demo"]
         children.append(_start(arguments, environment))
         _wait(f"{sandbox}/_sandbox/clock", children[-1], "The sandbox")
-        _register_client(sandbox, convene, environment["CONVENE_CALCOM_CLIENT_SECRET"])
+        _register_clients(sandbox, convene, environment)
     subprocess.run([sys.executable, "scripts/migrate"], check=True, cwd=ROOT, env=environment)
     children.append(_start(["-m", "gunicorn", "--log-level", "warning", "app:create_app()"], environment))
     _wait(f"{convene}/ready", children[-1], "Convene")
@@ -125,6 +126,8 @@ def _environment(port: int, sandbox: str | None) -> dict[str, str]:
             "CONVENE_CALCOM_APP_URL": f"{sandbox}/calcom",
             "CONVENE_CALCOM_CLIENT_ID": CLIENT_ID,
             "CONVENE_CALCOM_CLIENT_SECRET": kept["client_secret"],
+            "CONVENE_CALCOM_PLATFORM_CLIENT_ID": PLATFORM_CLIENT_ID,
+            "CONVENE_CALCOM_PLATFORM_CLIENT_SECRET": kept["client_secret"],
         }
     defaults = {"CONVENE_LOG_LEVEL": "WARNING"}
     return {**defaults, **os.environ, **own}
@@ -223,7 +226,14 @@ def _wait(url: str, child: subprocess.Popen[bytes], what: str) -> None:
     raise StartError(f"{what} did not start; the log above says why.")
 
 
-def _register_client(sandbox: str, convene: str, secret: str) -> None:
+def _register_clients(sandbox: str, convene: str, environment: dict[str, str]) -> None:
+    """Ours for consent pages, and ours for managed users; Cal.com lets a browser use the latter from listed origins only."""
+    secret = environment["CONVENE_CALCOM_CLIENT_SECRET"]
+    frontends = [origin.strip() for origin in environment.get("CONVENE_ALLOWED_ORIGINS", "").split(",") if origin.strip()]
+    _call(
+        f"{sandbox}/_sandbox/calcom/platform-clients",
+        {"clientId": PLATFORM_CLIENT_ID, "clientSecret": secret, "redirectUris": [convene, *frontends], "name": "Convene"},
+    )
     _call(
         f"{sandbox}/_sandbox/calcom/oauth-clients",
         {
