@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import structlog
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed
 
 from models.base import release_connection
 from services.logging import get_logger
@@ -80,6 +80,10 @@ def install(app: Flask, rt: Runtime) -> None:
         response = error(405, "METHOD_NOT_ALLOWED", "This address does not take this method.")
         response.headers["Allow"] = ", ".join(sorted(problem.valid_methods or ()))
         return response
+
+    @app.errorhandler(ClientDisconnected)
+    def gone(_error: Exception) -> Response:
+        return error(400, "BAD_USER_INPUT", "The body ended before it was whole.")
 
     @app.errorhandler(Exception)
     def surprise(problem: Exception) -> Response:

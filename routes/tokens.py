@@ -26,7 +26,7 @@ def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
     def managed_user() -> Response:
         try:
             viewer = sign_in(rt, verifier.verify(request.headers.get("Authorization")))
-            account, token = managed_users.token_for(rt, viewer, _username())
+            token = managed_users.token_for(rt, viewer, _username())
         except Unauthenticated as problem:
             return error(401, problem.code, problem.message)
         except BadUserInput as problem:
@@ -39,7 +39,7 @@ def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
             details = {"retryable": problem.may_retry, "retryAt": _time(problem.retry_at)}
             limited = problem.failure_code == "RATE_LIMITED"
             return error(429 if limited else 503, problem.failure_code, problem.message, details)
-        return json_response({"accessToken": token.value, "expiresAt": _time(account.access_expires_at)})
+        return json_response({"accessToken": token.value, "expiresAt": _time(token.expires_at)})
 
     return routes
 

@@ -51,47 +51,39 @@ def _too_large() -> Response:
     return error(413, "TOO_LARGE", f"A delivery may have at most {MAX_WEBHOOK_BODY // 1024} KiB.")
 
 
-def _answer(in_hand: _InHand, take: Callable[[bytes], bool], success: object) -> Response:
-    announced = request.content_length
-    if announced is not None and announced > MAX_WEBHOOK_BODY:
-        return _too_large()
-    try:
-        with in_hand.hold(MAX_WEBHOOK_BODY if announced is None else announced):
-            body = read_body(MAX_WEBHOOK_BODY)
-            if body is None:
-                return _too_large()
-            take(body)
-    except tuple(REFUSALS) as refusal:
-        return error(*REFUSALS[type(refusal)])
-    except (_Full, webhooks.NotStored):
-        response = error(503, "TRY_AGAIN", "The delivery could not be stored now. Send it again.")
-        response.headers["Retry-After"] = str(RETRY_AFTER)
-        return response
-    return json_response(success)
-
-
 def blueprint(rt: Runtime) -> Blueprint:
     routes = Blueprint("webhooks", __name__)
     in_hand = _InHand()
 
+    def answer(find: Callable[[], webhooks.Target], success: object) -> Response:
+        """Size, endpoint, and only then the body: whoever does not know an endpoint keeps nobody waiting."""
+        announced = request.content_length
+        if announced is not None and announced > MAX_WEBHOOK_BODY:
+            return _too_large()
+        try:
+            target = find()
+            with in_hand.hold(MAX_WEBHOOK_BODY if announced is None else announced):
+                body = read_body(MAX_WEBHOOK_BODY)
+                if body is None:
+                    return _too_large()
+                webhooks.receive(rt, target, request.headers, body)
+        except tuple(REFUSALS) as refusal:
+            return error(*REFUSALS[type(refusal)])
+        except (_Full, webhooks.NotStored):
+            response = error(503, "TRY_AGAIN", "The delivery could not be stored now. Send it again.")
+            response.headers["Retry-After"] = str(RETRY_AFTER)
+            return response
+        return json_response(success)
+
     @routes.post("/webhooks/<provider>/<endpoint>")
     def own(provider: str, endpoint: str) -> Response:
         """One unguessable endpoint and secret per subscription."""
-        if provider not in rt.providers:
-            return error(404, "NOT_FOUND", "No subscription has this address.")
-        return _answer(
-            in_hand,
-            lambda body: webhooks.receive(rt, provider, endpoint, request.headers, body),
-            {"data": {"received": True}, "error": None},
-        )
+        return answer(lambda: webhooks.subscribed(rt, provider, endpoint), {"data": {"received": True}, "error": None})
 
     @routes.post("/webhooks/cal/booking.created")
     @routes.post("/webhooks/cal/booking.updated")
     def existing() -> Response:
-        """For existing Cal.com set-ups: one configured secret, off unless set."""
-        secret = rt.legacy_webhook_secret
-        if not secret:
-            return error(404, "NOT_FOUND", "This address is off: CONVENE_CALCOM_WEBHOOK_SECRET is not set.")
-        return _answer(in_hand, lambda body: webhooks.receive_shared(rt, "calcom", secret, request.headers, body), {"status": "success"})
+        """For existing Cal.com set-ups: one configured secret, off (404) unless set."""
+        return answer(lambda: webhooks.shared(rt), {"status": "success"})
 
     return routes

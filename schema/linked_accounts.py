@@ -31,6 +31,7 @@ class ProviderAccount:
     external_id: str = strawberry.field(description="The provider's id of the account.")
     name: str | None = strawberry.field(description="Its name there.")
     email: str | None = strawberry.field(description="Its address there.")
+    username: str | None = strawberry.field(description="Its user name there.")
     scheduling_url: str | None = strawberry.field(description="Its public booking page.")
     organization: str | None = strawberry.field(description="Its organization there.")
     time_zone: TimeZone | None = strawberry.field(description="Its time zone there.")
@@ -86,6 +87,7 @@ class LinkedAccount:
                 external_id=row.external_id,
                 name=row.name,
                 email=row.email,
+                username=row.username,
                 scheduling_url=row.scheduling_url,
                 organization=row.organization,
                 time_zone=row.time_zone,

@@ -51,7 +51,7 @@ def start(rt: Runtime, viewer: Viewer) -> Session:
             break
     else:
         raise NotConnected("Connect Cal.com first (connectProvider).")
-    _, token = hand_out(rt, account)
+    token = hand_out(rt, account.id)
     session_id, expires_at = new_id(), rt.clock.now() + SESSION_LIFE
     AtomsSession.insert(id=session_id, linked_account=account.id, expires_at=expires_at).execute()
     handle = _signer(rt).dumps([session_id, to_ms(expires_at)])
@@ -70,32 +70,32 @@ def renew(rt: Runtime, handle: str, origin: str | None, presented: str) -> str |
         log.info("no token for a browser", reason="origin, handle or token")
         return None
     try:
-        account, token = hand_out(rt, account)
-        if token.value == presented and account.tokens_received_at < rt.clock.now() - FRESH:
+        token = hand_out(rt, account.id)
+        if token.value == presented and token.received_at < rt.clock.now() - FRESH:
             # not expired by our clock, and refused all the same: somebody else made another pair
-            tokens.refresh(rt, account.id, force=True)
-            _, token = hand_out(rt, account)
+            tokens.renew_refused(rt, account.id, token)
+            token = hand_out(rt, account.id)
     except ConveneError as error:
         log.info("no token for a browser", reason=error.code)
         return None
     return token.value
 
 
-def hand_out(rt: Runtime, account: LinkedAccount) -> tuple[LinkedAccount, AccessToken]:
-    """A usable access token that leaves the server, remembered by its hash; the account as it is now.
+def hand_out(rt: Runtime, account_id: str) -> AccessToken:
+    """A usable access token that leaves the server, remembered by its hash.
 
     Raises ProviderFailure RATE_LIMITED after thirty in a minute for one account, and like tokens.ensure_valid.
     """
-    limits.spend(rt, f"handed-out:{account.id}", most=30, span=timedelta(minutes=1))
-    token = tokens.ensure_valid(rt, account.id)
+    limits.spend(rt, f"handed-out:{account_id}", most=30, span=timedelta(minutes=1))
+    token = tokens.ensure_valid(rt, account_id)
     list(
-        HandedOutToken.insert(id=new_id(), linked_account=account.id, token_hash=_hash(token.value))
+        HandedOutToken.insert(id=new_id(), linked_account=account_id, token_hash=_hash(token.value))
         .on_conflict(conflict_target=[HandedOutToken.token_hash], action="nothing")
         .returning(HandedOutToken.id)
         .tuples()
         .execute()
     )
-    return LinkedAccount.get_by_id(account.id), token
+    return token
 
 
 def clean_up(rt: Runtime) -> None:

@@ -16,16 +16,18 @@ from models.base import BaseModel, is_sqlite, new_id
 from services.runtime import Runtime, in_background
 
 LEASE = timedelta(seconds=60)
-"""How long a row is nobody else's, by the database's clock: claimed, and again from when it is begun."""
+"""How long a row that was begun is nobody else's, by the database's clock."""
+TURN = timedelta(seconds=5)
+"""How long a row is kept that is claimed and not begun: what waits behind a slow one is soon anybody's again."""
 
 Due = Callable[[Any], Any]
 
 
-def claim(rt: Runtime, model: type[BaseModel], due: Due, *, limit: int, lease: timedelta = LEASE) -> list[str]:
-    """Ids of up to `limit` rows that are `due` and in nobody's hands, the longest due first; now in ours for `lease`."""
+def claim(rt: Runtime, model: type[BaseModel], due: Due, *, limit: int) -> list[str]:
+    """Ids of up to `limit` rows that are `due` and in nobody's hands, the longest due first; now in ours for a TURN."""
     inner = model.alias("candidate")
     query = inner.select(inner.id).where(due(inner) & _free(rt, inner)).order_by(inner.due_at, inner.id).limit(limit)
-    return _take(rt, model, inner, query, lease)
+    return _take(rt, model, inner, query)
 
 
 def claim_in_turns(rt: Runtime, model: type[BaseModel], due: Due, *, by: Callable[[Any], Any], most_each: int, limit: int) -> list[str]:
@@ -48,19 +50,19 @@ def claim_in_turns(rt: Runtime, model: type[BaseModel], due: Due, *, by: Callabl
         .order_by(places.c.place, inner.due_at, inner.id)
         .limit(limit)
     )
-    return _take(rt, model, inner, query, LEASE)
+    return _take(rt, model, inner, query)
 
 
 def _free(rt: Runtime, row: Any) -> Any:
     return row.lease_until.is_null() | (row.lease_until < rt.clock.database_now())
 
 
-def _take(rt: Runtime, model: Any, inner: Any, candidates: Any, lease: timedelta) -> list[str]:
+def _take(rt: Runtime, model: Any, inner: Any, candidates: Any) -> list[str]:
     if not is_sqlite():
         # without SKIP LOCKED *inside* the sub-select two workers claim the same row: the outer UPDATE does not recheck
         candidates = candidates.for_update("FOR UPDATE", of=inner, skip_locked=True)
     rows = (
-        model.update(lease_owner=rt.owner, lease_until=rt.clock.database_now(lease))
+        model.update(lease_owner=rt.owner, lease_until=rt.clock.database_now(TURN))
         .where(model.id.in_(candidates))
         .returning(model.attempts, model.due_at, model.id)
     )
@@ -68,7 +70,7 @@ def _take(rt: Runtime, model: Any, inner: Any, candidates: Any, lease: timedelta
 
 
 def begin(rt: Runtime, model: Any, row_id: str, *, lease: timedelta = LEASE) -> Any | None:
-    """Count the attempt and hold the row for another `lease`; the row, or None when somebody else has it by now."""
+    """Count the attempt and hold the row for `lease`; the row, or None when its turn is over and it is anybody's again."""
     mine = (model.id == row_id) & (model.lease_owner == rt.owner) & (model.lease_until >= rt.clock.database_now())
     begun = model.update(attempts=model.attempts + 1, lease_until=rt.clock.database_now(lease)).where(mine).execute()
     return model.get_or_none(model.id == row_id) if begun else None

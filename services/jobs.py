@@ -92,8 +92,9 @@ def _refresh(rt: Runtime, account_id: str) -> timedelta | None:
     return tokens.refresh_ahead(rt, account_id)
 
 
-def _revoke(rt: Runtime, account_id: str) -> timedelta | None:
-    linked_accounts.revoke(rt, account_id)
+def _revoke(rt: Runtime, upstream: str) -> timedelta | None:
+    slug, _, external_id = upstream.partition(":")
+    linked_accounts.revoke(rt, slug, external_id)
     return None
 
 
@@ -130,7 +131,7 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
 def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int:
     """Claim due work (of one kind, or any) and do it; answers how many pieces were claimed."""
     kinds = [kind] if kind else list(WORK)
-    ids = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit, lease=LEASE)
+    ids = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit)
     claims.work_off(rt, JobClaim, ids, lambda claim: _do(rt, claim), lease=LEASE)
     return len(ids)
 

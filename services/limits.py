@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from peewee import Case
+from peewee import Case, Value
 
 from models import RateBucket
-from models.base import new_id
+from models.base import new_id, to_ms
 from services.errors import ProviderFailure
 from services.runtime import Runtime
 
@@ -23,7 +23,8 @@ def spend(rt: Runtime, key: str, *, most: int, span: timedelta) -> None:
             conflict_target=[RateBucket.key],
             update={
                 RateBucket.remaining: Case(None, [(over, most - 1)], RateBucket.remaining - 1),
-                RateBucket.reset_at: Case(None, [(over, now + span)], RateBucket.reset_at),
+                # a CASE does not know its columns' type: the time goes in as it is stored
+                RateBucket.reset_at: Case(None, [(over, Value(to_ms(now + span), converter=False))], RateBucket.reset_at),
             },
         )
         .returning(RateBucket.remaining, RateBucket.reset_at)

@@ -56,6 +56,7 @@ def plan_missing_work(rt: Runtime) -> None:
             claims.schedule(kind, account_id, rt.clock.now())
 
 
+REVOKES_AFTER = timedelta(seconds=30)
 DOWN_FOR = timedelta(minutes=2)
 """A provider counts as down this long after its next try was due: whoever said so may have died before it came back."""
 
@@ -120,23 +121,27 @@ def _unlink(account_id: str) -> bool:
 def _revoked(rt: Runtime, account: LinkedAccount) -> bool:
     """Now if the provider can be reached, else by a job that tries until it is done."""
     try:
-        revoke(rt, account.id)
+        revoke(rt, account.provider, account.external_id)
     except ProviderError:
-        claims.schedule("revoke", account.id, rt.clock.now() + timedelta(seconds=30))
+        plan_revocation(rt, account)
         return False
     return True
 
 
-def revoke(rt: Runtime, account_id: str) -> None:
+def plan_revocation(rt: Runtime, account: LinkedAccount) -> None:
+    """By the upstream account, since the row may have another one by then."""
+    claims.schedule("revoke", f"{account.provider}:{account.external_id}", rt.clock.now() + REVOKES_AFTER)
+
+
+def revoke(rt: Runtime, slug: str, external_id: str) -> None:
     """Kill every token of an unlinked managed user, also those that browsers hold: a new pair, which nobody keeps.
 
-    Raises ProviderError. An account that was linked again meanwhile is left alone.
+    Raises ProviderError. An upstream account that was linked again meanwhile is left alone.
     """
-    account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & ~LinkedAccount.connected)
-    if account is None or account.kind != tokens.MANAGED_USER:
-        return
-    with suppress(InvalidGrant):  # the user is gone, and every token with it
-        rt.providers[account.provider].force_refresh(account.external_id)
+    again = (LinkedAccount.provider == slug) & (LinkedAccount.external_id == external_id) & LinkedAccount.connected
+    if not LinkedAccount.select().where(again).exists():
+        with suppress(InvalidGrant):  # the user is gone, and every token with it
+            rt.providers[slug].force_refresh(external_id)
 
 
 def _unlinked_sentence(provider: Provider, kind: str, *, revoked: bool) -> str:
@@ -225,7 +230,7 @@ def _but(rt: Runtime, slug: str, account: LinkedAccount | None) -> str:
     label = rt.providers[slug].label
     if account is not None and not account.bookable:
         return (
-            ", but nobody can book this account: it was made without a time zone and so has no schedule. "
+            ", but nobody can book this account: it has no schedule, as one that is made without a time zone. "
             f"Make a schedule in {label}'s availability settings."
         )
     if account is not None and account.last_synced_at is None:

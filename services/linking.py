@@ -202,7 +202,9 @@ def link(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     except IntegrityError as error:
         # two users at once: the unique index on (provider, upstream account) let one through
         raise _in_use(rt, wanted.slug) from error
-    identity.adopt_account_profile(viewer.user_id, wanted.remote.name, wanted.remote.time_zone)
+    # an account without a schedule was made without a zone; the one that it has is the provider's guess
+    zone = wanted.remote.time_zone if wanted.remote.bookable else None
+    identity.adopt_account_profile(viewer.user_id, wanted.remote.name, zone)
     if left is not None:
         webhook_subscriptions.remove_upstream(rt, wanted.slug, *left)
     return account_id
@@ -268,12 +270,12 @@ def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     if row is None:
         row = LinkedAccount.create(user=viewer.user_id, provider=slug, kind=wanted.kind, linked_at=now, **profile)
     else:
-        # a managed user that is gone at the provider is made anew there, under another id
-        replaced = row.problem_code == "REVOKED" and row.kind == wanted.kind == tokens.MANAGED_USER
+        # there is one managed user per address: that it has another id means that the one we knew is gone
+        replaced = row.kind == wanted.kind == tokens.MANAGED_USER and (row.email == remote.email or row.problem_code == "REVOKED")
         if row.external_id != remote.external_id:
             if row.connected and not (wanted.switch_account or replaced):
                 raise DifferentAccount(_called(row), remote.email or remote.name or "another account")
-            _detach(row)
+            _detach(rt, row)
         same = row.connected and row.external_id == remote.external_id
         since = {} if same else {"linked_at": now}
         LinkedAccount.update(connected=True, kind=wanted.kind, last_sync_error=None, **profile, **since).where(
@@ -301,14 +303,16 @@ def _claim_identities(viewer: Viewer, slug: str, remote: RemoteAccount) -> None:
         people.claim(viewer.person_id, people.email_identity(remote.email))
 
 
-def _detach(row: LinkedAccount) -> None:
+def _detach(rt: Runtime, row: LinkedAccount) -> None:
     """Another upstream account takes the row: what came from the old one no longer reads through it."""
+    if row.connected and row.kind == tokens.MANAGED_USER:
+        linked_accounts.plan_revocation(rt, row)
     EventType.update(linked_account=None, active=False).where(EventType.linked_account == row.id).execute()
     Booking.update(linked_account=None).where(Booking.linked_account == row.id).execute()
     AvailabilityCache.delete().where(AvailabilityCache.linked_account == row.id).execute()
     for model in (WebhookSubscription, AtomsSession, HandedOutToken):
         model.delete().where(model.linked_account == row.id).execute()
-    LinkedAccount.update(last_synced_at=None, access_token=None, refresh_token=None).where(LinkedAccount.id == row.id).execute()
+    LinkedAccount.update(last_synced_at=None, scopes=[], access_token=None, refresh_token=None).where(LinkedAccount.id == row.id).execute()
 
 
 def _called(row: LinkedAccount) -> str:

@@ -42,7 +42,7 @@ def connect(rt: Runtime, viewer: Viewer, slug: str, *, switch_account: bool) -> 
     return status(rt, viewer, slug)
 
 
-def token_for(rt: Runtime, viewer: Viewer, username: str) -> tuple[LinkedAccount, AccessToken]:
+def token_for(rt: Runtime, viewer: Viewer, username: str) -> AccessToken:
     """An access token of the viewer's own managed user of that name; an admin gets anybody's.
 
     Raises NotFound, ProviderFailure, ConnectionUnusable.
@@ -51,7 +51,7 @@ def token_for(rt: Runtime, viewer: Viewer, username: str) -> tuple[LinkedAccount
     account = LinkedAccount.get_or_none(named)
     if account is None or not (viewer.is_admin or account.user_id == viewer.user_id):
         raise NotFound("You have no managed user of that name.")
-    return hand_out(rt, account)
+    return hand_out(rt, account.id)
 
 
 def look_again(rt: Runtime, account_id: str) -> None:

@@ -92,6 +92,13 @@ def refresh(rt: Runtime, account_id: str, *, force: bool = False) -> bool:
     return _rotate(rt, account).version > account.token_version
 
 
+def renew_refused(rt: Runtime, account_id: str, refused: AccessToken) -> None:
+    """Exchange because the provider refused this token, unless there is a newer one already. Raises like ensure_valid."""
+    account = _usable(rt, account_id)
+    if account.token_version == refused.version:
+        _rotate(rt, account)
+
+
 def refresh_managed_user(rt: Runtime, account_id: str) -> bool:
     """Renew a managed user now: with its refresh token or, where that is spent or lost, with our platform credentials.
 
@@ -450,7 +457,8 @@ def _touch(rt: Runtime, account: LinkedAccount) -> None:
 
 
 def _token(rt: Runtime, account: LinkedAccount) -> AccessToken:
-    return AccessToken(_open(rt, account, "access_token"), account.token_version)
+    value = _open(rt, account, "access_token")
+    return AccessToken(value, account.token_version, account.tokens_received_at or account.linked_at, account.access_expires_at)
 
 
 def _open(rt: Runtime, account: LinkedAccount, column: str) -> str:

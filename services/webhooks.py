@@ -7,7 +7,7 @@ orders and forgeries of content make no difference.
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from peewee import IntegrityError, InterfaceError, InternalError, OperationalErr
 from playhouse.pool import MaxConnectionsExceeded
 
 from models import LinkedAccount, WebhookEvent, WebhookSubscription
-from models.base import new_id
+from models.base import new_id, release_connection
 from services import availability, booking_chains, booking_records, claims
 from services.errors import ConveneError, ProviderFailure, RateLimited
 from services.logging import get_logger
@@ -27,7 +27,7 @@ from services.vault import place
 log = get_logger("webhooks")
 
 MAX_ATTEMPTS = 15
-"""With the pauses between them: some five hours."""
+"""With the pauses between them: some four hours."""
 GIVE_UP_AFTER = timedelta(days=3)
 A_MOMENT = timedelta(seconds=1)
 BATCH = 10
@@ -60,12 +60,12 @@ class NotStored(Exception):
 
 
 @dataclass(frozen=True)
-class _Target:
-    """Which endpoint a delivery came to, and the secrets that may sign for it."""
+class Target:
+    """Which endpoint a delivery comes to, and the secrets that may sign for it."""
 
     provider: str
     endpoint: str
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
     subscription_id: str | None = None
     account_id: str | None = None
 
@@ -73,33 +73,40 @@ class _Target:
 # ---- intake --------------------------------------------------------------------------------------------------------------
 
 
-def receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes) -> bool:
-    """Verify and store a delivery to a subscription's own endpoint; True when it was new.
+def subscribed(rt: Runtime, slug: str, endpoint: str) -> Target:
+    """The subscription that has this endpoint; looked up before anything of the body is read. Raises UnknownEndpoint, NotStored.
+
+    No connection is held while the sender takes its time.
+    """
+    with _storing():
+        row = (
+            WebhookSubscription.select(WebhookSubscription, LinkedAccount.id, LinkedAccount.connected)
+            .join(LinkedAccount)
+            .where((WebhookSubscription.endpoint == endpoint) & (WebhookSubscription.provider == slug))
+            .first()
+        )
+        release_connection()
+    if row is None or not row.linked_account.connected:
+        rt.metrics.webhooks_received.labels(slug if slug in rt.providers else "unknown", "unknown_endpoint").inc()
+        raise UnknownEndpoint
+    secret = rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret"))
+    return Target(slug, endpoint, (secret,), row.id, row.linked_account_id)
+
+
+def shared(rt: Runtime) -> Target:
+    """The one address of an existing Cal.com set-up, for all accounts, with its configured secret. Raises UnknownEndpoint."""
+    if not rt.legacy_webhook_secret:
+        raise UnknownEndpoint
+    return Target("calcom", "shared", (rt.legacy_webhook_secret,))
+
+
+def receive(rt: Runtime, target: Target, headers: Headers, body: bytes) -> bool:
+    """Verify and store a delivery; True when it was new.
 
     Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson, TooOld, NotStored.
     """
     with _storing():
-        return _receive(rt, slug, endpoint, headers, body)
-
-
-def _receive(rt: Runtime, slug: str, endpoint: str, headers: Headers, body: bytes) -> bool:
-    row = (
-        WebhookSubscription.select(WebhookSubscription, LinkedAccount.id, LinkedAccount.connected)
-        .join(LinkedAccount)
-        .where((WebhookSubscription.endpoint == endpoint) & (WebhookSubscription.provider == slug))
-        .first()
-    )
-    if row is None or not row.linked_account.connected:
-        rt.metrics.webhooks_received.labels(slug, "unknown_endpoint").inc()
-        raise UnknownEndpoint
-    secret = rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret"))
-    return _store(rt, _Target(slug, endpoint, (secret,), row.id, row.linked_account_id), headers, body)
-
-
-def receive_shared(rt: Runtime, slug: str, secret: str, headers: Headers, body: bytes) -> bool:
-    """The same for an existing set-up with one configured secret and one address for all accounts."""
-    with _storing():
-        return _store(rt, _Target(slug, "shared", (secret,)), headers, body)
+        return _store(rt, target, headers, body)
 
 
 @contextmanager
@@ -114,7 +121,7 @@ def _storing() -> Iterator[None]:
         raise NotStored from error
 
 
-def _store(rt: Runtime, target: _Target, headers: Headers, body: bytes) -> bool:
+def _store(rt: Runtime, target: Target, headers: Headers, body: bytes) -> bool:
     provider = rt.providers[target.provider]
     if not provider.genuine(target.secrets, headers, body):
         rt.metrics.webhooks_received.labels(target.provider, "bad_signature").inc()
@@ -241,10 +248,13 @@ def _reader(event: WebhookEvent) -> Auth:
 
 def _end(rt: Runtime, event: WebhookEvent, state: str, **values: Any) -> None:
     """Guarded by the owner: whoever lost the lease leaves the row to its new holder."""
-    WebhookEvent.update(state=state, applied_at=rt.clock.now(), lease_owner=None, lease_until=None, **values).where(
-        claims.held(rt, WebhookEvent, event)
-    ).execute()
-    rt.metrics.webhooks_applied.labels(event.provider, state.lower()).inc()
+    ended = (
+        WebhookEvent.update(state=state, applied_at=rt.clock.now(), lease_owner=None, lease_until=None, **values)
+        .where(claims.held(rt, WebhookEvent, event))
+        .execute()
+    )
+    if ended:
+        rt.metrics.webhooks_applied.labels(event.provider, state.lower()).inc()
 
 
 def _retry(rt: Runtime, event: WebhookEvent, error: Exception) -> None:

@@ -59,8 +59,12 @@ Auth = AccountAuth | BearerAuth | None
 
 @dataclass(frozen=True)
 class AccessToken:
+    """An account's token of one version. `expires_at` None: not known."""
+
     value: str = field(repr=False)
     version: int
+    received_at: datetime
+    expires_at: datetime | None
 
 
 class TokenSource(Protocol):

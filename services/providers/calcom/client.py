@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import structlog
 
-from services.errors import BadAnswer, InvalidClient, InvalidGrant, Refused
+from services.errors import BadAnswer, InvalidClient, InvalidGrant, Refused, TokenRefused
 from services.providers.base import Auth, RemoteBooking
 from services.providers.calcom import payloads
 from services.providers.transport import EXCHANGE_LIMIT, Limits, Transport
 
-GONE, CONFLICT, UNAUTHORIZED, BAD_REQUEST = 404, 409, 401, 400
+GONE, CONFLICT, BAD_REQUEST = 404, 409, 400
 BOOKINGS = "2026-02-25"
 BOOKINGS_LIST = "2026-05-01"
 EVENT_TYPES = "2024-06-14"
@@ -191,14 +191,15 @@ class PlatformClient:
         try:
             return payloads.data(self._call(operation, "POST", url, json=body, limit=EXCHANGE_LIMIT))
         except Refused as error:
-            if error.status == UNAUTHORIZED:
-                raise InvalidClient("calcom", "the platform client's secret is refused") from error
             if error.status in over:
                 raise InvalidGrant("calcom", f"{operation}: {error.status}") from error
             raise
 
     def _call(self, operation: str, method: str, url: str, **rest: Any) -> Any:
-        return self._transport.call(self._dialect, operation, method, url, headers={"x-cal-secret-key": self._secret}, **rest)
+        try:
+            return self._transport.call(self._dialect, operation, method, url, headers={"x-cal-secret-key": self._secret}, **rest)
+        except TokenRefused as error:
+            raise InvalidClient("calcom", "the platform client's secret is refused") from error
 
 
 def _list(value: Any) -> list[Any]:
