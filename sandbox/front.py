@@ -93,7 +93,8 @@ def _status_answer(fault: Fault) -> tuple[str, Headers, Iterable[bytes]]:
     phrase = HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else "Unknown"
     given: Any = fault.effect.get("body", {"statusCode": code, "message": phrase})
     body = given.encode() if isinstance(given, str) else json.dumps(given).encode()
-    headers = {"Content-Type": "application/json; charset=utf-8"} | dict(fault.effect.get("headers") or {})
+    headers = {"Content-Type": "application/json; charset=utf-8", "Access-Control-Allow-Origin": "*"}
+    headers |= dict(fault.effect.get("headers") or {})
     return f"{code} {phrase}", [*headers.items(), ("Content-Length", str(len(body)))], [body]
 
 

@@ -27,7 +27,10 @@ SESSION_LIFE = timedelta(hours=12)
 KEPT_FOR = timedelta(days=2)
 """How long a token that was handed out is recognised: longer than any session, so that a tab may sleep for all of it."""
 FRESH = timedelta(seconds=60)
-"""A pair this young is answered as it is, even to a browser that was just refused with it."""
+"""A pair this young that is refused all the same is not exchanged again: a page that loops costs one exchange a minute.
+
+Nor is it answered again: Atoms would try it without end, and never ask us a second time.
+"""
 LONGEST = 4096
 
 
@@ -71,8 +74,11 @@ def renew(rt: Runtime, handle: str, origin: str | None, presented: str) -> str |
         return None
     try:
         token = hand_out(rt, account.id)
-        if token.value == presented and token.received_at < rt.clock.now() - FRESH:
+        if token.value == presented:
             # not expired by our clock, and refused all the same: somebody else made another pair
+            if token.received_at > rt.clock.now() - FRESH:
+                log.info("no token for a browser", reason="refused so soon")
+                return None
             tokens.renew_refused(rt, account.id, token)
             token = hand_out(rt, account.id)
     except ConveneError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import Case, fn
+from peewee import Case, Select, fn
 
 from models import JobClaim
 from models.base import BaseModel, is_sqlite, new_id
@@ -61,9 +61,12 @@ def _take(rt: Runtime, model: Any, inner: Any, candidates: Any) -> list[str]:
     if not is_sqlite():
         # without SKIP LOCKED *inside* the sub-select two workers claim the same row: the outer UPDATE does not recheck
         candidates = candidates.for_update("FOR UPDATE", of=inner, skip_locked=True)
+    # named, so that it is run once: as a plain sub-select a planner may run it again and again, and take more than its limit
+    picked = candidates.cte("picked", columns=["id"])
     rows = (
         model.update(lease_owner=rt.owner, lease_until=rt.clock.database_now(TURN))
-        .where(model.id.in_(candidates))
+        .with_cte(picked)
+        .where(model.id.in_(Select([picked], [picked.c.id])))
         .returning(model.attempts, model.due_at, model.id)
     )
     return [row[2] for row in sorted(rows.tuples().execute())]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,7 @@ from services import logging, tokens
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["processes"])
+HERE = Path(__file__).parent
 PATIENCE = 60
 SHARE = float(os.environ.get("CONVENE_TESTS_SHARE", "1"))
 """Which part of the long runs' length to go: 1 for all of it."""
@@ -102,10 +104,24 @@ def _main(pipe: Connection, settings: Any, providers: Any, cell: Any, plan: Plan
     db.close_all()
 
 
+def _serve_forks() -> None:
+    """The server looks for what it is to have imported in its own path alone, before it is told ours."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{HERE}:{HERE.parent}"
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
 class Process:
     """Another process of this world, which does `do(task, *args)` each time it is told to `go(*args)`."""
 
     def __init__(self, world: World, do: Callable[..., Any], plan: Plan | None = None) -> None:
+        _serve_forks()
         self._pipe, theirs = CONTEXT.Pipe()
         self._process = CONTEXT.Process(
             target=_main, args=(theirs, world.rt.settings, world.providers, world.clock.cell, plan or Plan(), do), daemon=True

@@ -221,6 +221,7 @@ def test_a_coach_calendar_that_cannot_be_asked_forbids(world: World, clara: Call
 )
 def test_well_formed_nonsense(world: World, clara: Caller, max_: Caller, change: dict[str, str], field: str, sentence: str) -> None:
     booking = booked(world, clara, max_)
+    change = dict(change)
     start = change.pop("newStart", iso(at(3, 13)))
     refused = clara.move(booking["id"], start, change.pop("idempotencyKey", "k"), **change)
     assert refused["fields"] == [{"path": [field], "message": sentence}]

@@ -13,10 +13,14 @@ from models import LinkedAccount, TokenRotation
 from models.base import is_sqlite
 from services import tokens
 from services.providers.base import AccountAuth
+from services.providers.calcom.provider import CalcomProvider
 
 TOKEN = "/calcom/v2/auth/oauth2/token"
 NOT_SENT = ("rotation.claimed", "rotation.checked")
 STORED = ("rotation.stored", "rotation.closed")
+CONNECT_MANAGED = (
+    """mutation { connectProvider(input: {provider: CAL_COM, kind: MANAGED_USER}) { __typename ... on Problem { message } } }"""
+)
 
 
 @pytest.fixture
@@ -238,3 +242,26 @@ def _lose(world: World, clara: Caller, other: Process) -> None:
     assert {a["problem"]["code"] for a in (clara.one(REFRESH), other.go(clara.token, REFRESH).result())} == {"ROTATION_LOST"}
     assert exchanges(world) == 2
     clara.link()
+
+
+# ---- managed users ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("step", [*NOT_SENT, "rotation.answered", *STORED])
+def test_a_managed_user_recovers_by_itself_wherever_its_process_died(world: World, step: str) -> None:
+    platform = {"platform_client_id": "platform", "platform_client_secret": "platform-secret"}
+    world.sandbox_call("calcom/platform-clients", clientId="platform", clientSecret="platform-secret")
+    world.providers["calcom"] = world.providers["calcom"].model_copy(update=platform)
+    world.rt.providers["calcom"] = CalcomProvider(world.providers["calcom"], world.rt.transport, world.clock.now)
+    mona = world.caller("Mona")
+    linked = mona.one(CONNECT_MANAGED)
+    assert linked["__typename"] == "ProviderLinked", linked
+    world.move_clock(minutes=61)
+    die(world, mona, step)
+    world.move_clock(seconds=tokens.LEASE.total_seconds() + 1)
+    assert mona.one(REFRESH)["__typename"] == "ConnectionRefreshed"
+    assert state(mona) == ("ACTIVE", None)
+    assert works(world)
+    forced = 1 + (step == "rotation.answered")
+    assert world.calls("POST", "/force-refresh") == forced, "the first pair, and one for the pair that was lost"

@@ -5,6 +5,7 @@ and metrics. Safe calls are repeated (stamina) when the failure may pass, honour
 once, and what is not known of it is raised as OutcomeUnknown for the caller to read back.
 """
 
+import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Protocol
 
 import httpcore
@@ -61,6 +63,12 @@ log = structlog.get_logger("provider")
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once per process: it takes twenty milliseconds."""
+    return httpx.create_ssl_context()
+
+
 @dataclass(frozen=True)
 class Limits:
     remaining: int
@@ -94,10 +102,10 @@ class Transport:
     ) -> None:
         self._tokens, self._budget, self._now, self._release, self._metrics = tokens, budget, now, release, metrics
         self._health = health
-        self._pool = httpx.HTTPTransport(limits=httpx.Limits(max_connections=100, keepalive_expiry=5))
+        self._pool = httpx.HTTPTransport(verify=_certificates(), limits=httpx.Limits(max_connections=100, keepalive_expiry=5))
         # httpx has no parameter for the network backend; its time-outs are per read, and a dripped answer outlives them
         self._pool._pool = httpcore.ConnectionPool(  # noqa: SLF001
-            ssl_context=httpx.create_ssl_context(), max_connections=100, keepalive_expiry=5, network_backend=_DeadlineBackend()
+            ssl_context=_certificates(), max_connections=100, keepalive_expiry=5, network_backend=_DeadlineBackend()
         )
         self._client = httpx.Client(transport=_Capped(self._pool), follow_redirects=False, trust_env=False)
         self._breakers: dict[str, pybreaker.CircuitBreaker] = {}

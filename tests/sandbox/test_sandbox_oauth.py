@@ -281,3 +281,17 @@ def test_default_limits(house):
     assert anonymous.headers["x-request-id"]
     assert anonymous.headers["access-control-allow-origin"] == "*"
     assert anonymous.headers["etag"]
+
+
+def test_a_browsers_preflight_is_answered_and_costs_nothing(house):
+    """Without it a page meets a network error where a server meets 429."""
+    house.control("PUT", "/calcom/limits", {"anonymous": 1})
+    asked = {"Origin": "http://page.test", "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    for _ in range(3):
+        answer = house.http.options("/calcom/v2/me", headers=asked)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+        assert {"authorization", "x-cal-client-id"} <= {
+            name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")
+        }
+    house.sandbox.fault({"kind": "status", "status": 503}, path="/calcom/v2/me")
+    assert house.http.get("/calcom/v2/me").headers["access-control-allow-origin"] == "*"
