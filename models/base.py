@@ -5,6 +5,7 @@ PostgreSQL, and no driver or session time zone can bend it (docs/decisions/epoch
 """
 
 import json
+import logging
 import random
 import threading
 import time
@@ -16,8 +17,20 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from peewee import SQL, BigIntegerField, CharField, Database, DatabaseProxy, Model, OperationalError, SqliteDatabase, TextField
-from playhouse.pool import PooledSqliteDatabase
+from peewee import (
+    SQL,
+    BigIntegerField,
+    CharField,
+    Database,
+    DatabaseProxy,
+    InterfaceError,
+    InternalError,
+    Model,
+    OperationalError,
+    SqliteDatabase,
+    TextField,
+)
+from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase
 from playhouse.postgres_ext import PooledPsycopg3Database
 from ulid import ULID
 
@@ -185,6 +198,8 @@ def check_settings() -> None:
         raise UnsafeDatabaseError(f"The database is not set as Convene needs it: {'; '.join(wrong)}.")
 
 
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError, MaxConnectionsExceeded)
+"""What a statement raises when the database cannot be reached or cannot take it now."""
 RETRYABLE_SQLSTATES = {"40001", "40P01"}  # serialization failure, deadlock
 TRIES = 10
 
@@ -235,6 +250,16 @@ def release_connection() -> None:
         raise RuntimeError("a provider was about to be called inside a database transaction")
     if not db.is_closed():
         db.close()
+
+
+@contextmanager
+def noted(what: str) -> Iterator[None]:
+    """Around a statement that is only for the record: a database that is away must not cost what was just achieved."""
+    try:
+        yield
+    except DATABASE_AWAY as error:
+        logging.getLogger("database").error("%s could not be noted: %s", what, type(error).__name__)  # noqa: TRY400 - no statement
+        release_connection()
 
 
 def for_update(query: Any, *, skip_locked: bool = False) -> Any:

@@ -61,6 +61,9 @@ def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict
     chain = [here]
     while (previous_id := chain[0].previous_id) and len(chain) < LONGEST_CHAIN and not _recorded(slug, chain[0].external_id):
         previous = get(previous_id)
+        if previous is not None and previous.next_id != chain[0].external_id and previous_id in listed:
+            # it was listed before it was moved: ask for it as it is now
+            previous = provider.booking(auth, previous_id)
         if previous is None:
             break
         if previous.next_id != chain[0].external_id:

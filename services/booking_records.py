@@ -21,10 +21,12 @@ from models import (
     BookingExternalId,
     EventType,
     LinkedAccount,
+    Notification,
     Operation,
     Participant,
     Person,
     User,
+    WebhookEvent,
 )
 from models.base import for_update, new_id, transactional
 from services import claims, notifications, people
@@ -114,25 +116,34 @@ def _lock_booking(slug: str, chain: list[RemoteBooking], person_ids: list[str]) 
     former = [row[0] for row in Participant.select(Participant.person).where(Participant.booking.in_(known)).tuples()]
     people.lock([*person_ids, *former])
     # looked for again after the wait: whoever held the locks may just have recorded it
-    row: Booking | None = for_update(Booking.select().where(Booking.id.in_(known.clone())).order_by(Booking.id).limit(1)).first()
-    if row is not None and not _same_chain(slug, row, chain):
-        return None
-    return row
+    rows = list(for_update(Booking.select().where(Booking.id.in_(known.clone())).order_by(Booking.id)))
+    links = {remote.external_id for remote in chain}
+    ours = [row for row in rows if _ids_of(row) & links]
+    if not ours:
+        # the other branch of a fork: its predecessor is ours but continues elsewhere
+        return next((row for row in rows if row.external_id == chain[0].previous_id), None)
+    oldest, *others = ours
+    for other in others:
+        _absorb(oldest, other)
+    return oldest
 
 
-def _same_chain(slug: str, row: Booking, chain: list[RemoteBooking]) -> bool:
-    """False for the other branch of a fork: its predecessor is ours but continues elsewhere."""
-    ids = {remote.external_id for remote in chain}
-    if any(_belongs(slug, uid, row.id) for uid in ids):
-        return True
-    return row.external_id == chain[0].previous_id
+def _ids_of(booking: Booking) -> set[str]:
+    rows = BookingExternalId.select(BookingExternalId.external_id).where(BookingExternalId.booking == booking.id)
+    return {row[0] for row in rows.tuples()}
 
 
-def _belongs(slug: str, external_id: str, booking_id: str) -> bool:
-    row = BookingExternalId.select().where(
-        (BookingExternalId.provider == slug) & (BookingExternalId.external_id == external_id) & (BookingExternalId.booking == booking_id)
-    )
-    return bool(row.exists())
+def _absorb(booking: Booking, other: Booking) -> None:
+    """Two rows turned out to be one chain: everything of the later one is the older one's, whose id people know."""
+    log.warning("two bookings are one at the provider", booking=booking.id, other=other.id)
+    # one operation may be open per booking; a second one can be neither completed nor undone
+    busy = Operation.select().where((Operation.booking == booking.id) & Operation.open).exists()
+    if busy:
+        settled = {"state": "NEEDS_ATTENTION", "open": False, "due_at": None, "outcome": {"type": "attention"}}
+        Operation.update(**settled).where((Operation.booking == other.id) & Operation.open).execute()
+    for model in (Operation, BookingChange, BookingExternalId, Notification, WebhookEvent):
+        model.update(booking=booking.id).where(model.booking == other.id).execute()
+    Booking.delete().where(Booking.id == other.id).execute()
 
 
 def _create(rt: Runtime, slug: str, chain: list[RemoteBooking]) -> Booking:

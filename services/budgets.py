@@ -7,7 +7,7 @@ import threading
 from datetime import datetime, timedelta
 
 from models import RateBucket
-from models.base import new_id
+from models.base import new_id, noted
 from services.clock import Clock
 from services.errors import RateLimited
 
@@ -40,13 +40,14 @@ class Budgets:
                 self._spent[key] = reset_at
         if remaining <= LITTLE:
             values = {RateBucket.remaining: remaining, RateBucket.reset_at: reset_at}
-            list(
-                RateBucket.insert(id=new_id(), key=key, remaining=remaining, reset_at=reset_at)
-                .on_conflict(conflict_target=[RateBucket.key], update=values)
-                .returning(RateBucket.id)
-                .tuples()
-                .execute()
-            )
+            with noted("budget"):
+                list(
+                    RateBucket.insert(id=new_id(), key=key, remaining=remaining, reset_at=reset_at)
+                    .on_conflict(conflict_target=[RateBucket.key], update=values)
+                    .returning(RateBucket.id)
+                    .tuples()
+                    .execute()
+                )
 
     def refresh(self) -> None:
         """Learn what other replicas spent; a job calls it every few seconds."""

@@ -30,7 +30,7 @@ from services.errors import (
 from services.linked_accounts import failure
 from services.logging import get_logger
 from services.providers.base import AccountAuth, Auth, RemoteBooking
-from services.providers.transport import WRITE_LIMIT
+from services.providers.transport import EXCHANGE_LIMIT, WRITE_LIMIT
 from services.runtime import Runtime
 
 log = get_logger("operations")
@@ -226,13 +226,14 @@ def complete(rt: Runtime, operation: Operation) -> None:
     try:
         chain = booking_chains.read_chain(rt, booking.provider, _reader(booking), operation.from_external_id)
     except (ProviderError, Problem):
-        _later(rt, operation, now)
+        later(rt, operation)
         return
     if _done(operation, chain):
         _finish(rt, operation, chain)
         return
     sent_at: datetime = operation.sent_at
-    takes = WRITE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit
+    # it may be refused for its token, renew that and be sent once more, and the provider may still work on it
+    takes = SENDS_WITHIN + 2 * WRITE_LIMIT + EXCHANGE_LIMIT + rt.providers[booking.provider].capabilities.processing_limit
     possible_until = sent_at + takes + CLOCK_SKEW
     if now < possible_until:
         operations.look_again(operation, possible_until)
@@ -244,8 +245,9 @@ def complete(rt: Runtime, operation: Operation) -> None:
     log.info("operation undone", operation=operation.id)
 
 
-def _later(rt: Runtime, operation: Operation, now: datetime) -> None:
-    """The provider cannot be asked: hold on, ask less and less often, and after a day call a person."""
+def later(rt: Runtime, operation: Operation) -> None:
+    """The provider cannot be asked, or its answer cannot be recorded: hold on, and after a day call a person."""
+    now = rt.clock.now()
     if now - operation.sent_at > GIVE_UP_AFTER:
         operations.settle(rt, operation.id, "NEEDS_ATTENTION", {"type": "attention"})
         log.error("operation needs attention", operation=operation.id)

@@ -5,7 +5,9 @@ beginning counts the attempt before anything is done, so a row that kills its pr
 and the rest of its batch is not. Rows with fewer attempts come first, so that such a row kills nobody else's turn.
 """
 
+import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,81 +23,113 @@ TURN = timedelta(seconds=5)
 """How long a row is kept that is claimed and not begun: what waits behind a slow one is soon anybody's again."""
 
 Due = Callable[[Any], Any]
+_numbers = itertools.count()
 
 
-def claim(rt: Runtime, model: type[BaseModel], due: Due, *, limit: int) -> list[str]:
-    """Ids of up to `limit` rows that are `due` and in nobody's hands, the longest due first; now in ours for a TURN."""
+@dataclass(frozen=True)
+class Batch:
+    """Rows that one claim took, in the order in which to begin them.
+
+    `owner` names this claim, not only its process: two threads of one process must not begin the same row either.
+    """
+
+    owner: str
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def claim(rt: Runtime, model: type[BaseModel], due: Due, *, limit: int) -> Batch:
+    """Up to `limit` rows that are `due` and in nobody's hands, the longest due first; now in ours for a TURN."""
     inner = model.alias("candidate")
     query = inner.select(inner.id).where(due(inner) & _free(rt, inner)).order_by(inner.due_at, inner.id).limit(limit)
     return _take(rt, model, inner, query)
 
 
-def claim_in_turns(rt: Runtime, model: type[BaseModel], due: Due, *, by: Callable[[Any], Any], most_each: int, limit: int) -> list[str]:
-    """The same, in turns: whoever `by` tells apart has at most `most_each` rows in anybody's hands at a time.
+def claim_in_turns(
+    rt: Runtime, model: type[BaseModel], due: Due, *, by: Callable[[Any], Any], most: Callable[[Any], Any], limit: int
+) -> Batch:
+    """The same, in turns: whoever `by` tells apart has at most `most` rows in anybody's hands at a time.
 
-    So neither a flood nor a slow provider behind one of them keeps the others waiting.
+    So neither a flood nor a slow provider behind one of them keeps the others waiting. The ranking stands in expressions
+    of its own, each run once, and hands on few rows: a planner that has never seen the table full must not join with it.
     """
-    ranked, inner = model.alias("ranked"), model.alias("candidate")
-    free = _free(rt, ranked)
+    row, inner = model.alias("waiting"), model.alias("candidate")
+    free = Case(None, [(_free(rt, row), 1)], 0)
     place = fn.ROW_NUMBER().over(
-        partition_by=[by(ranked)],
+        partition_by=[by(row)],
         # what is in somebody's hands takes up places first
-        order_by=[Case(None, [(free, 1)], 0), ranked.due_at, ranked.id],
+        order_by=[free, row.due_at, row.id],
     )
-    places = ranked.select(ranked.id, place.alias("place")).where(due(ranked)).alias("places")
+    ranked = (
+        row.select(row.id, row.due_at, free.alias("free"), most(row).alias("most"), place.alias("place"))
+        .where(due(row))
+        .cte("ranked", materialized=True, columns=["id", "due_at", "free", "most", "place"])
+    )
+    turns = (
+        Select([ranked], [ranked.c.id, ranked.c.place])
+        .where((ranked.c.free == 1) & (ranked.c.place <= ranked.c.most))
+        .order_by(ranked.c.place, ranked.c.due_at, ranked.c.id)
+        # more than are wanted: others may be taking the first ones right now
+        .limit(10 * limit)
+        .cte("turns", materialized=True, columns=["id", "place"])
+    )
+    named = Select([turns], [turns.c.id])
     query = (
         inner.select(inner.id)
-        .join(places, on=(places.c.id == inner.id))
-        .where(due(inner) & _free(rt, inner) & (places.c.place <= most_each))
-        .order_by(places.c.place, inner.due_at, inner.id)
+        .join(turns, on=(turns.c.id == inner.id))
+        .where((inner.id.in_(named) if is_sqlite() else inner.id == fn.ANY(fn.ARRAY(named))) & due(inner) & _free(rt, inner))
+        .order_by(turns.c.place, inner.due_at, inner.id)
         .limit(limit)
     )
-    return _take(rt, model, inner, query)
+    return _take(rt, model, inner, query, ranked, turns)
 
 
 def _free(rt: Runtime, row: Any) -> Any:
     return row.lease_until.is_null() | (row.lease_until < rt.clock.database_now())
 
 
-def _take(rt: Runtime, model: Any, inner: Any, candidates: Any) -> list[str]:
+def _take(rt: Runtime, model: Any, inner: Any, candidates: Any, *before: Any) -> Batch:
     if not is_sqlite():
         # without SKIP LOCKED *inside* the sub-select two workers claim the same row: the outer UPDATE does not recheck
         candidates = candidates.for_update("FOR UPDATE", of=inner, skip_locked=True)
     # named, so that it is run once: as a plain sub-select a planner may run it again and again, and take more than its limit
     picked = candidates.cte("picked", columns=["id"])
+    owner = f"{rt.owner}:{next(_numbers)}"
     rows = (
-        model.update(lease_owner=rt.owner, lease_until=rt.clock.database_now(TURN))
-        .with_cte(picked)
+        model.update(lease_owner=owner, lease_until=rt.clock.database_now(TURN))
+        .with_cte(*before, picked)
         .where(model.id.in_(Select([picked], [picked.c.id])))
         .returning(model.attempts, model.due_at, model.id)
     )
-    return [row[2] for row in sorted(rows.tuples().execute())]
+    return Batch(owner, [row[2] for row in sorted(rows.tuples().execute())])
 
 
-def begin(rt: Runtime, model: Any, row_id: str, *, lease: timedelta = LEASE) -> Any | None:
+def begin(rt: Runtime, model: Any, owner: str, row_id: str, *, lease: timedelta = LEASE) -> Any | None:
     """Count the attempt and hold the row for `lease`; the row, or None when its turn is over and it is anybody's again."""
-    mine = (model.id == row_id) & (model.lease_owner == rt.owner) & (model.lease_until >= rt.clock.database_now())
+    mine = (model.id == row_id) & (model.lease_owner == owner) & (model.lease_until >= rt.clock.database_now())
     begun = model.update(attempts=model.attempts + 1, lease_until=rt.clock.database_now(lease)).where(mine).execute()
     return model.get_or_none(model.id == row_id) if begun else None
 
 
-def held(rt: Runtime, model: Any, row: Any) -> Any:
+def held(model: Any, row: Any) -> Any:
     """The condition under which a row that was begun is still ours to end."""
-    return (model.id == row.id) & (model.lease_owner == rt.owner) & (model.attempts == row.attempts)
+    return (model.id == row.id) & (model.lease_owner == row.lease_owner) & (model.attempts == row.attempts)
 
 
-def give_back(rt: Runtime, model: type[BaseModel], ids: list[str]) -> None:
+def give_back(model: type[BaseModel], owner: str, ids: list[str]) -> None:
     """What was claimed and not begun is anybody's again."""
-    model.update(lease_owner=None, lease_until=None).where(model.id.in_(ids) & (model.lease_owner == rt.owner)).execute()
+    model.update(lease_owner=None, lease_until=None).where(model.id.in_(ids) & (model.lease_owner == owner)).execute()
 
 
-def work_off(rt: Runtime, model: type[BaseModel], ids: list[str], do: Callable[[Any], None], *, lease: timedelta = LEASE) -> None:
+def work_off(rt: Runtime, model: type[BaseModel], batch: Batch, do: Callable[[Any], None], *, lease: timedelta = LEASE) -> None:
     """Begin and do one claimed row after the other; when the process stops, the rest is given back."""
-    for done, row_id in enumerate(ids):
+    for done, row_id in enumerate(batch.ids):
         if rt.stopping.is_set():
-            give_back(rt, model, ids[done:])
+            give_back(model, batch.owner, batch.ids[done:])
             return
-        row = begin(rt, model, row_id, lease=lease)
+        row = begin(rt, model, batch.owner, row_id, lease=lease)
         if row is not None:  # else somebody else has it by now, or it is gone
             marked = in_background.set(True)
             try:

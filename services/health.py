@@ -6,7 +6,7 @@ from datetime import timedelta
 from peewee import PeeweeException
 
 from models import ProviderHealth
-from models.base import UnsafeDatabaseError, check_settings, new_id
+from models.base import UnsafeDatabaseError, check_settings, new_id, noted
 from models.migrate import pending
 from services.clock import Clock
 from services.runtime import Runtime
@@ -23,13 +23,14 @@ def tell(clock: Clock, provider: str, *, up: bool) -> None:
         if up
         else {ProviderHealth.down_since: now, ProviderHealth.retry_at: now + PAUSE}
     )
-    list(
-        ProviderHealth.insert(id=new_id(), provider=provider, down_since=None if up else now, retry_at=None if up else now + PAUSE)
-        .on_conflict(conflict_target=[ProviderHealth.provider], update=values)
-        .returning(ProviderHealth.id)
-        .tuples()
-        .execute()
-    )
+    with noted("health"):
+        list(
+            ProviderHealth.insert(id=new_id(), provider=provider, down_since=None if up else now, retry_at=None if up else now + PAUSE)
+            .on_conflict(conflict_target=[ProviderHealth.provider], update=values)
+            .returning(ProviderHealth.id)
+            .tuples()
+            .execute()
+        )
 
 
 @dataclass(frozen=True)

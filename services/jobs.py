@@ -131,9 +131,9 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
 def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int:
     """Claim due work (of one kind, or any) and do it; answers how many pieces were claimed."""
     kinds = [kind] if kind else list(WORK)
-    ids = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit)
-    claims.work_off(rt, JobClaim, ids, lambda claim: _do(rt, claim), lease=LEASE)
-    return len(ids)
+    batch = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit)
+    claims.work_off(rt, JobClaim, batch, lambda claim: _do(rt, claim), lease=LEASE)
+    return len(batch)
 
 
 def _do(rt: Runtime, claim: JobClaim) -> None:
@@ -156,7 +156,7 @@ def _do(rt: Runtime, claim: JobClaim) -> None:
 
 def _finish(rt: Runtime, claim: JobClaim, again: timedelta | None, error_code: str | None) -> None:
     """Arrange the next run, unless somebody asked for an earlier one while this one ran."""
-    mine = claims.held(rt, JobClaim, claim)
+    mine = claims.held(JobClaim, claim)
     unchanged = mine & (JobClaim.due_at == claim.due_at)
     if again is None:
         if JobClaim.delete().where(unchanged).execute():
@@ -170,7 +170,7 @@ def _finish(rt: Runtime, claim: JobClaim, again: timedelta | None, error_code: s
             .execute()
         ):
             return
-    JobClaim.update(lease_owner=None, lease_until=None).where(mine).execute()
+    JobClaim.update(lease_owner=None, lease_until=None, attempts=claim.attempts if error_code else 0).where(mine).execute()
 
 
 def _backoff(rt: Runtime, claim: JobClaim, error: Exception) -> timedelta:
@@ -181,9 +181,9 @@ def _backoff(rt: Runtime, claim: JobClaim, error: Exception) -> timedelta:
 
 def settle_operations(rt: Runtime) -> int:
     """The completer: claim operations whose outcome is overdue and end them; answers how many were claimed."""
-    ids = claims.claim(rt, Operation, lambda o: o.open & (o.due_at <= rt.clock.now()), limit=BATCH)
-    claims.work_off(rt, Operation, ids, lambda operation: _settle(rt, operation))
-    return len(ids)
+    batch = claims.claim(rt, Operation, lambda o: o.open & (o.due_at <= rt.clock.now()), limit=BATCH)
+    claims.work_off(rt, Operation, batch, lambda operation: _settle(rt, operation))
+    return len(batch)
 
 
 def _settle(rt: Runtime, operation: Operation) -> None:
@@ -193,7 +193,7 @@ def _settle(rt: Runtime, operation: Operation) -> None:
     except Exception:
         log.exception("operation could not be settled", operation=operation.id)
         rt.metrics.job_runs.labels("operations", "failed").inc()
-        operations.look_again(operation, rt.clock.now() + operations.COMPLETER_PERIOD)
+        change_outcomes.later(rt, operation)
 
 
 JOBS: dict[str, Callable[[Runtime], int]] = {

@@ -5,6 +5,7 @@ The provider's code never leaves the server, and only the user who began an auth
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
@@ -127,8 +128,8 @@ def complete(rt: Runtime, viewer: Viewer, state: str) -> Status:
         raise AuthorizationExpired("This authorization is being completed by another request.")
     present = LinkedAccount.get_or_none((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))
     try:
-        with tokens.undisturbed(rt, present):
-            account_id = _complete(rt, viewer, row)
+        with tokens.undisturbed(rt, present) as still_undisturbed:
+            account_id = _complete(rt, viewer, row, still_undisturbed)
     except ProviderFailure as error:
         if error.failure_code == "REFRESH_IN_PROGRESS":
             OAuthState.update(status="returned").where((OAuthState.id == row.id) & (OAuthState.status == "completing")).execute()
@@ -163,7 +164,7 @@ def _fail(row: OAuthState) -> None:
     OAuthState.update(status="failed", code=None).where((OAuthState.id == row.id) & (OAuthState.status == "completing")).execute()
 
 
-def _complete(rt: Runtime, viewer: Viewer, row: OAuthState) -> str:
+def _complete(rt: Runtime, viewer: Viewer, row: OAuthState, still_undisturbed: Callable[[], None]) -> str:
     """The exchange, the look at what was granted and to whom, and the link. Answers the linked account's id."""
     slug, label = row.provider, rt.providers[row.provider].label
     grant = _exchange(rt, row)
@@ -176,6 +177,7 @@ def _complete(rt: Runtime, viewer: Viewer, row: OAuthState) -> str:
         remote = rt.providers[slug].account(BearerAuth(grant.access_token))
     except ProviderError as error:
         raise failure(rt, slug, error, advice=BEGIN_AGAIN) from error
+    still_undisturbed()
     return link(rt, viewer, Link(slug, "OAUTH", remote, switch_account=row.switch_account, grant=grant, state_id=row.id))
 
 

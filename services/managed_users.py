@@ -48,8 +48,8 @@ def token_for(rt: Runtime, viewer: Viewer, username: str) -> AccessToken:
     Raises NotFound, ProviderFailure, ConnectionUnusable.
     """
     named = (LinkedAccount.kind == tokens.MANAGED_USER) & LinkedAccount.connected & (LinkedAccount.username == username)
-    account = LinkedAccount.get_or_none(named)
-    if account is None or not (viewer.is_admin or account.user_id == viewer.user_id):
+    account = LinkedAccount.get_or_none(named if viewer.is_admin else named & (LinkedAccount.user == viewer.user_id))
+    if account is None:
         raise NotFound("You have no managed user of that name.")
     return hand_out(rt, account.id)
 

@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models import LinkedAccount, TokenRotation
-from models.base import new_id, release_connection
+from models.base import DATABASE_AWAY, new_id, release_connection
 from services import claims
 from services.errors import (
     ConnectionUnusable,
@@ -40,7 +40,7 @@ from services.errors import (
 )
 from services.logging import get_logger
 from services.providers.base import AccessToken, BearerAuth, Grant
-from services.providers.transport import EXCHANGE_LIMIT
+from services.providers.transport import EXCHANGE_LIMIT, READ_LIMIT
 from services.runtime import Runtime, in_background
 from services.vault import VaultError, place
 
@@ -49,6 +49,11 @@ log = get_logger("tokens")
 SKEW = timedelta(seconds=5)
 LEASE = EXCHANGE_LIMIT + SKEW + timedelta(seconds=5)
 """How long a claimed exchange is nobody else's: longer than the exchange's hard limit plus clock skew."""
+UNDISTURBED = EXCHANGE_LIMIT + 4 * READ_LIMIT + 2 * SKEW
+"""How long connecting again keeps exchanges away: longer than its own exchange and its reading of the profile can take."""
+STORES_FOR = 60.0
+"""Seconds for which a pair that cannot be stored is held on to: it is the only one that lives."""
+TRIAL = timedelta(minutes=1)
 EXPIRY_MARGIN = timedelta(seconds=60)
 """A token this close to its end is not begun with: the call must arrive while it lives."""
 REQUEST_WAIT = 8.0
@@ -237,7 +242,7 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     except (OutcomeUnknown, Refused) as error:
         raise _unknown(rt, account, rotation_id, attempt) from error
     rt.step("rotation.answered")
-    stored = update_tokens(rt, account.id, account.token_version, grant)
+    stored = _store(rt, account, grant)
     rt.step("rotation.stored")
     _close(rotation_id)
     rt.step("rotation.closed")
@@ -249,30 +254,55 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     return newer
 
 
+def _store(rt: Runtime, account: LinkedAccount, grant: Grant) -> bool:
+    """Commit the pair, also to a database that is away for a while."""
+    end, pause = time.monotonic() + STORES_FOR, 0.1
+    while True:
+        try:
+            return update_tokens(rt, account.id, account.token_version, grant)
+        except DATABASE_AWAY as error:
+            release_connection()  # a broken one is not used again
+            if time.monotonic() > end:
+                raise
+            log.error("a new pair cannot be stored yet", account=account.id, reason=type(error).__name__)  # noqa: TRY400 - no statement
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+
 @contextmanager
-def undisturbed(rt: Runtime, account: LinkedAccount | None) -> Iterator[None]:
+def undisturbed(rt: Runtime, account: LinkedAccount | None) -> Iterator[Callable[[], None]]:
     """While a new pair is got in another way (the person connects again), nobody exchanges the present refresh token.
 
     At Cal.com a refresh deletes every refresh token of the account, also the one that a consent just gave. Raises
-    ProviderFailure REFRESH_IN_PROGRESS when an exchange is under way.
+    ProviderFailure REFRESH_IN_PROGRESS when an exchange is under way. What is yielded raises the same when it took so
+    long that somebody may have exchanged after all; to be called before the new pair is stored.
     """
     if account is None or not account.connected:
-        yield
+        yield lambda: None
         return
-    claimed = _claim(rt, account)
+    until = rt.clock.now() + UNDISTURBED
+    claimed = _claim(rt, account, UNDISTURBED)
     mine = (TokenRotation.linked_account == account.id) & (TokenRotation.from_version == account.token_version)
     if claimed is None:
         # closed: it ended for good. Pausing (no owner): nobody exchanges now, and nobody shall until we are done
-        TokenRotation.update(deadline=rt.clock.database_now(LEASE)).where(mine & (TokenRotation.owner == "")).execute()
+        soon = rt.clock.database_now(UNDISTURBED)
+        pausing = mine & (TokenRotation.owner == "") & (TokenRotation.deadline < soon)
+        TokenRotation.update(deadline=soon).where(pausing).execute()
         under_way = TokenRotation.get_or_none(mine & (TokenRotation.state == "open") & (TokenRotation.owner != ""))
         if under_way is not None:
             raise _failure(rt, account, "REFRESH_IN_PROGRESS", under_way.deadline)
+
+    def still() -> None:
+        if rt.clock.now() > until - SKEW:
+            raise _failure(rt, account, "REFRESH_IN_PROGRESS", rt.clock.now())
+
     try:
-        yield
+        yield still
     finally:
         if claimed is not None:
+            ours = (TokenRotation.id == claimed[0]) & (TokenRotation.owner == rt.owner) & (TokenRotation.attempt == claimed[1])
             given_back = {"owner": "", "deadline": rt.clock.database_now(), "attempt": TokenRotation.attempt - 1}
-            TokenRotation.update(**given_back).where(mine & (TokenRotation.owner == rt.owner)).execute()
+            TokenRotation.update(**given_back).where(ours).execute()
 
 
 def _ways(rt: Runtime, account: LinkedAccount) -> list[Callable[[], Grant]]:
@@ -309,9 +339,9 @@ def _nothing_to_exchange(account: LinkedAccount) -> Grant:
     raise InvalidGrant(account.provider, "the provider never gave a refresh token")
 
 
-def _claim(rt: Runtime, account: LinkedAccount) -> tuple[str, int] | None:
+def _claim(rt: Runtime, account: LinkedAccount, lease: timedelta = LEASE) -> tuple[str, int] | None:
     """Intent and lease in one statement and one commit; None when they are somebody else's, or pausing."""
-    until = rt.clock.database_now(LEASE)
+    until = rt.clock.database_now(lease)
     rows = list(
         TokenRotation.insert(
             id=new_id(), linked_account=account.id, from_version=account.token_version, owner=rt.owner, attempt=1, deadline=until
@@ -333,14 +363,14 @@ def _claim(rt: Runtime, account: LinkedAccount) -> tuple[str, int] | None:
 
 
 def _check_room(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> None:
-    """The last look before sending: still ours, and the whole exchange fits before the deadline. Raises NotSent."""
+    """The last look before sending: still ours, nothing newer there, and it fits before the deadline. Raises NotSent."""
     room = TokenRotation.select().where(
         (TokenRotation.id == rotation_id)
         & (TokenRotation.owner == rt.owner)
         & (TokenRotation.attempt == attempt)
         & (TokenRotation.deadline >= rt.clock.database_now(EXCHANGE_LIMIT))
     )
-    if not room.exists():
+    if not room.exists() or not LinkedAccount.select().where(_same_version(account) & LinkedAccount.connected).exists():
         raise NotSent(account.provider, "the lease ran out before the exchange was sent")
 
 
@@ -491,7 +521,7 @@ def _wait_for_others(rt: Runtime, account: LinkedAccount, *, waited: float) -> A
         )
         pausing = row is not None and row.state == "open" and not row.owner
         if pausing or time.monotonic() >= until or rt.interrupted:
-            code = row.last_error if pausing else "REFRESH_IN_PROGRESS"
+            code = (row.last_error if pausing else None) or "REFRESH_IN_PROGRESS"
             raise _failure(rt, account, code, row.deadline if row is not None else rt.clock.now() + timedelta(seconds=1))
         release_connection()
         time.sleep(pause)
@@ -533,7 +563,7 @@ class AccountTokens:
 
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
-        self._on_trial: dict[str, int] = {}
+        self._on_trial: dict[str, tuple[int, datetime]] = {}
 
     def current(self, account_id: str) -> AccessToken:
         return ensure_valid(self._rt, account_id)
@@ -544,15 +574,16 @@ class AccountTokens:
         account = _usable(self._rt, account_id)
         if account.token_version > refused.version:
             return _token(self._rt, account)
-        if self._on_trial.get(account_id) == refused.version:
+        version, since = self._on_trial.get(account_id, (0, account.linked_at))
+        if version == refused.version and self._rt.clock.now() - since < TRIAL:
             raise TokenRefused(account.provider, "refused a token that was fresh")
         # said before the new pair can be seen: whoever is refused with it must not renew it again
-        self._on_trial[account_id] = refused.version + 1
+        self._on_trial[account_id] = (refused.version + 1, self._rt.clock.now())
         return _rotate(self._rt, account)
 
     def served(self, account_id: str, token: AccessToken) -> None:
-        if self._on_trial.get(account_id) == token.version:
-            del self._on_trial[account_id]
+        if self._on_trial.get(account_id, (0, None))[0] == token.version:
+            self._on_trial.pop(account_id, None)
 
     def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
         LinkedAccount.update(problem_code="SCOPE_MISSING", missing_scopes=list(scopes)).where(

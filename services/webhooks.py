@@ -12,11 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from peewee import IntegrityError, InterfaceError, InternalError, OperationalError, fn
-from playhouse.pool import MaxConnectionsExceeded
+from peewee import Case, IntegrityError, fn
 
 from models import LinkedAccount, WebhookEvent, WebhookSubscription
-from models.base import new_id, release_connection
+from models.base import DATABASE_AWAY, new_id, release_connection
 from services import availability, booking_chains, booking_records, claims
 from services.errors import ConveneError, ProviderFailure, RateLimited
 from services.logging import get_logger
@@ -28,7 +27,7 @@ log = get_logger("webhooks")
 
 MAX_ATTEMPTS = 15
 """With the pauses between them: some four hours."""
-GIVE_UP_AFTER = timedelta(days=3)
+WAITS_FOR = timedelta(days=3)
 A_MOMENT = timedelta(seconds=1)
 BATCH = 10
 MOST_OF_ONE_ACCOUNT = 4
@@ -116,7 +115,7 @@ def _storing() -> Iterator[None]:
     except IntegrityError as error:
         # it was unsubscribed between our look and our insert
         raise UnknownEndpoint from error
-    except (OperationalError, InterfaceError, InternalError, MaxConnectionsExceeded) as error:
+    except DATABASE_AWAY as error:
         log.error("a delivery could not be stored", reason=type(error).__name__)  # noqa: TRY400 - the statement would be in it
         raise NotStored from error
 
@@ -168,18 +167,18 @@ def _store(rt: Runtime, target: Target, headers: Headers, body: bytes) -> bool:
 
 def apply_due(rt: Runtime) -> int:
     """Claim a batch of what is due and apply it; answers how many were claimed."""
-    ids = claims.claim_in_turns(
+    batch = claims.claim_in_turns(
         rt,
         WebhookEvent,
         lambda e: e.state.in_(WAITING) & (e.due_at <= rt.clock.now()),
-        # what came to an address for all accounts belongs to none of them
-        by=lambda e: fn.COALESCE(e.linked_account, e.id),
-        most_each=MOST_OF_ONE_ACCOUNT,
+        # what came to the address for all accounts takes its turn like one of them, a bigger one
+        by=lambda e: fn.COALESCE(e.linked_account, ""),
+        most=lambda e: Case(None, [(e.linked_account.is_null(), BATCH)], MOST_OF_ONE_ACCOUNT),
         limit=BATCH,
     )
     rt.step("webhook.claimed")
-    claims.work_off(rt, WebhookEvent, ids, lambda event: _apply_one(rt, event))
-    return len(ids)
+    claims.work_off(rt, WebhookEvent, batch, lambda event: _apply_one(rt, event))
+    return len(batch)
 
 
 def replay(rt: Runtime, ids: Sequence[str] | None) -> int:
@@ -250,7 +249,7 @@ def _end(rt: Runtime, event: WebhookEvent, state: str, **values: Any) -> None:
     """Guarded by the owner: whoever lost the lease leaves the row to its new holder."""
     ended = (
         WebhookEvent.update(state=state, applied_at=rt.clock.now(), lease_owner=None, lease_until=None, **values)
-        .where(claims.held(rt, WebhookEvent, event))
+        .where(claims.held(WebhookEvent, event))
         .execute()
     )
     if ended:
@@ -262,14 +261,16 @@ def _retry(rt: Runtime, event: WebhookEvent, error: Exception) -> None:
     reason = error.code if isinstance(error, ConveneError) else type(error).__name__
     now = rt.clock.now()
     until = error.retry_at if isinstance(error, (RateLimited, ProviderFailure)) else None
-    if event.attempts >= MAX_ATTEMPTS or now - event.received_at > GIVE_UP_AFTER:
+    if now - event.received_at > WAITS_FOR:
+        until = None  # it has waited long enough: from now on every attempt counts
+    if event.attempts >= MAX_ATTEMPTS:
         _end(rt, event, "DEAD", last_error=reason)
         log.error("webhook given up", event_id=event.id, reason=reason)
         return
     pause = timedelta(seconds=min(LONGEST_BACKOFF, 2**event.attempts))
     later = {"due_at": now + pause} if until is None else {"due_at": max(until, now + A_MOMENT), "attempts": event.attempts - 1}
     WebhookEvent.update(state="RETRYING", lease_owner=None, lease_until=None, last_error=reason, **later).where(
-        claims.held(rt, WebhookEvent, event)
+        claims.held(WebhookEvent, event)
     ).execute()
 
 

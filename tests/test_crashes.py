@@ -14,8 +14,8 @@ from services import operations
 BEFORE_SENDING = ("operation.begun", "operation.checked")
 DONE = ("operation.answered", "operation.recorded", "operation.settled")
 BOOKING = "/calcom/v2/bookings/*"
-QUARANTINE = 111
-"""Seconds: the write's own limit, Cal.com's longest processing time and the clocks' difference, and one more."""
+QUARANTINE = 151
+"""Seconds: sent within ten, two writes and a renewal between them, Cal.com's longest processing time, the clocks' difference, and one more."""
 
 
 class Story:

@@ -144,10 +144,19 @@ class Transport:
         """With the account's token, and once more with another when that one is refused."""
         token = self._tokens.current(account_id)
         try:
+            return self._send_with(request, account_id, token)
+        except TokenRefused:
+            return self._send_with(request, account_id, self._tokens.renew(account_id, token))
+
+    def _send_with(self, request: "_Request", account_id: str, token: AccessToken) -> Any:
+        """Whatever the provider says to the request, unless it refuses the token it has taken that."""
+        try:
             answer = self._send_safely(request, token)
         except TokenRefused:
-            token = self._tokens.renew(account_id, token)
-            answer = self._send_safely(request, token)
+            raise
+        except (Refused, BadAnswer):
+            self._tokens.served(account_id, token)
+            raise
         self._tokens.served(account_id, token)
         return answer
 

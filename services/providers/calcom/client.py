@@ -176,7 +176,8 @@ class PlatformClient:
 
     def find(self, email: str) -> Any | None:
         users = _list(payloads.unmarked(payloads.data(self._call("managed_users", "GET", self._users, params={"emails": email})), self._id))
-        return users[0] if users else None
+        # compared by ourselves: whose account this is must not hang on how a filter is read
+        return next((user for user in users if str(user.get("email", "")).lower() == email.lower()), None)
 
     def refresh(self, refresh_token: str) -> Any:
         """400 for a spent token, 404 for the loser of a race. The old access token lives on until its end."""
