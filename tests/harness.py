@@ -198,14 +198,14 @@ class World:
         self.issuer, self.sandbox = issuer, sandbox
         self.clock = StandingClock(MONDAY)
         sandbox.world.clock.freeze(MONDAY)
-        self._database_url, self._settings = database_url, settings
+        self.database_url, self._settings = database_url, settings
         self.logged = io.StringIO()
 
     def __enter__(self) -> Self:
         self._server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         loaded = configuration.Settings(
-            database_url=self._database_url,
+            database_url=self.database_url,
             public_url=self.url,
             sealing_keys=(new_key("test"),),
             identity_issuer=self.issuer.url,

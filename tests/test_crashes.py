@@ -1,6 +1,9 @@
 """A process dies or freezes in the middle of changing a booking: it is completed or undone, once, and told once."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from processes import Plan, Process, all_at_once, once
 from models import LinkedAccount, Operation, Person
 from models.base import is_sqlite, release_connection, transactional
 from services import operations
+from services.providers.calcom import client
 
 BEFORE_SENDING = ("operation.begun", "operation.checked")
 DONE = ("operation.answered", "operation.recorded", "operation.settled")
@@ -261,6 +265,63 @@ def test_synced_by_four_processes_everything_is_there_once(world: World) -> None
     assert len(bookings) == 6
     assert all([e["node"]["kind"] for e in b["history"]["edges"]] == ["BOOKED"] for b in bookings)
     assert len(clara.notifications()) == 6
+
+
+# ---- lists that are read while something moves ---------------------------------------------------------------------------------
+
+
+def test_a_list_read_while_a_booking_moves_makes_no_second_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list's first page still has the old booking; its second page has the new one already."""
+    monkeypatch.setattr(client, "PAGE", 1)
+    clara = world.coach()
+    for hour, name in ((9, "Otto"), (11, "Uta"), (13, "Kim")):
+        world.book(clara, at(2, hour), name=name)
+    world.jobs()
+    booking = next(b for b in clara.bookings() if b["start"] == iso(at(2, 9)))
+    world.sandbox.fault({"kind": "drop"}, webhook="*", times=None)
+    page = world.sandbox.fault({"kind": "hold"}, method="GET", path="/calcom/v2/bookings", skip=1)
+    with ThreadPoolExecutor(2) as pool:
+        syncing = pool.submit(clara.one, SYNC)
+        assert page.wait_held()
+        answer = world.sandbox.fault({"kind": "hold", "when": "after"}, method="POST", path=f"{BOOKING}/reschedule")
+        world.move_clock(seconds=1)
+        moving = pool.submit(clara.move, booking["id"], at(5, 15))
+        assert answer.wait_held()
+        page.release()
+        assert syncing.result()["__typename"] == "BookingsSynced"
+        answer.release()
+        moved = moving.result()
+    assert (moved["__typename"], moved["booking"]["id"]) == ("BookingRescheduled", booking["id"])
+    assert sorted(b["start"] for b in clara.bookings()) == [iso(at(2, 11)), iso(at(2, 13)), iso(at(5, 15))]
+    assert Operation.select().where(Operation.open).count() == 0
+    assert clara.one(SYNC)["__typename"] == "BookingsSynced"
+    assert len(clara.bookings()) == len(world.live_uids()) == 3
+
+
+def test_two_bookings_that_turn_out_to_be_one_become_the_older_one(world: World) -> None:
+    """The other branch of a fork was taken for a booking of its own; then the provider names it as the continuation."""
+    clara = world.coach()
+    uid = world.book(clara, at(2, 9))
+    world.jobs()
+    (booking,) = clara.bookings()
+    assert clara.move(booking["id"], at(3, 10))["__typename"] == "BookingRescheduled"
+    world.jobs()
+    remotes = world.sandbox.world.calcom.bookings
+    first = next(b for b in remotes.values() if b.uid == uid)
+    second = next(b for b in remotes.values() if b.uid != uid)
+    hours = timedelta(hours=3)
+    remotes.add(replace(second, uid="other-branch", id=second.id + 1000, start=second.start + hours, end=second.end + hours))
+    world.move_clock(seconds=5)
+    assert clara.one(SYNC)["added"] == 1
+    assert len(clara.bookings()) == 2
+    first.to_uid, first.updated_at = "other-branch", world.clock.now()
+    world.move_clock(minutes=10)
+    assert clara.one(SYNC)["__typename"] == "BookingsSynced"
+    world.jobs()
+    assert clara.one(SYNC)["__typename"] == "BookingsSynced"
+    kept = {b["id"]: b["start"] for b in clara.bookings()}
+    assert kept[booking["id"]] == iso(at(3, 13))
+    assert all(e["node"]["kind"] != "CANCELLED" for b in clara.bookings() for e in b["history"]["edges"])
 
 
 # ---- deadlocks -----------------------------------------------------------------------------------------------------------

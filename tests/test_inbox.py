@@ -211,19 +211,45 @@ def test_a_batch_goes_round_the_accounts(world: World, clara: Caller, ida: Calle
     assert [states(person)["APPLIED"] for person in (clara, ida, third)] == [4, 3, 3]
 
 
-def test_deliveries_for_all_accounts_are_nobodys_turn(world: World, clara: Caller) -> None:
-    """The shared endpoint names no account: its deliveries are bounded by the batch alone."""
+def test_deliveries_for_all_accounts_take_a_bigger_turn(world: World, clara: Caller) -> None:
+    """The shared endpoint names no account: ten of its deliveries are in hand at a time."""
     uid = silent_booking(world, clara, at(2, 9))
     deliver(world, None, uid, 12)
     held = world.sandbox.fault({"kind": "hold"}, method="GET", path=READ_BACK)
     first = begun(lambda: webhooks.apply_due(world.rt))
     assert held.wait_held()
     assert in_hand() == 10
-    assert webhooks.apply_due(replica(world)) == 2
+    assert webhooks.apply_due(replica(world)) == 0
     held.release()
     assert first.result() == 10
+    assert webhooks.apply_due(replica(world)) == 2
     assert states() == {"APPLIED": 12}
     assert len(clara.notifications()) == 1
+
+
+def test_a_flood_of_the_shared_endpoint_keeps_no_account_waiting(world: World, clara: Caller) -> None:
+    uid, other = silent_booking(world, clara, at(2, 9)), silent_booking(world, clara, at(2, 10))
+    deliver(world, None, uid, 100)
+    world.move_clock(milliseconds=1)
+    deliver(world, clara, other)
+    assert webhooks.apply_due(world.rt) == 10
+    assert states(clara) == {"APPLIED": 1}
+
+
+def test_a_replay_of_an_old_delivery_has_all_its_attempts(world: World, clara: Caller, admin: Caller) -> None:
+    uid = silent_booking(world, clara, at(2, 9))
+    deliver(world, clara, uid)
+    WebhookEvent.update(state="DEAD", attempts=15).execute()
+    world.move_clock(days=5)
+    broken = world.sandbox.fault({"kind": "malformed"}, method="GET", path=READ_BACK, times=3)
+    assert admin.one("mutation { replayWebhookEvents(input: {allDead: true}) { ... on WebhookEventsReplayed { replayed } } }") == {
+        "replayed": 1
+    }
+    webhooks.apply_due(world.rt)
+    assert (states(clara), broken.hits) == ({"RETRYING": 1}, 3)
+    world.move_clock(seconds=3)
+    webhooks.apply_due(world.rt)
+    assert states(clara) == {"APPLIED": 1}
 
 
 def test_what_waits_for_its_next_attempt_takes_no_turn(world: World, clara: Caller) -> None:

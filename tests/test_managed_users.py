@@ -961,3 +961,16 @@ def test_when_only_the_person_can_repair_it(plat: World) -> None:
     mona.one(SYNC)
     answer = ask(mona, name)
     assert (answer.status_code, problem(answer)["code"]) == (409, "CONNECTION_UNUSABLE")
+
+
+def test_only_a_managed_user_of_the_same_address_is_adopted(plat: World) -> None:
+    """Whoever is listed first is not taken: whose account this is must not hang on how a filter is read."""
+    anna, berta = linked(plat, "Anna"), linked(plat, "Berta")
+    ids = {person.name: row_of(person).external_id for person in (anna, berta)}
+    for person in (anna, berta):
+        assert person.one(DISCONNECT)["__typename"] == "ProviderUnlinked"
+    users = [{"id": int(ids[p.name]), "email": marked(p), "name": p.name, "username": p.name, "timeZone": "UTC"} for p in (anna, berta)]
+    everybody = {"kind": "status", "status": 200, "body": {"status": "success", "data": users}}
+    plat.sandbox.fault(everybody, method="GET", path=f"/calcom/v2/oauth-clients/{PLATFORM}/users")
+    assert connect(berta)["__typename"] == "ProviderLinked"
+    assert row_of(berta).external_id == ids["Berta"]

@@ -7,18 +7,21 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 from harness import LEGACY_SECRET, World, at, remove
 from prometheus_client.parser import text_string_to_metric_families
 
 import app as composition
 from models import OAuthState, User, WebhookEvent, WebhookSubscription
+from models.base import is_sqlite, release_connection
 from models.migrate import migrate
 
 REQUEST_ID = re.compile(r"^[0-9a-f]{32}$")
@@ -618,3 +621,20 @@ def test_the_return_page_repeats_nothing_but_a_state(world: World, state: str) -
     assert page.status_code == 200
     assert "Nothing to finish here" in page.text
     assert "mutation" not in page.text
+
+
+def test_a_restarted_database_costs_no_request(world: World) -> None:
+    """Connections that idle in the pool are dead after it; none of them is used."""
+    if is_sqlite():
+        return  # no server, nothing to restart
+    clara = world.caller("Clara")
+    with ThreadPoolExecutor(6) as pool:
+        assert {a.status_code for a in pool.map(lambda _: clara.post("{ viewer { id } }"), range(12))} == {200}
+    release_connection()
+    with psycopg.connect(world.database_url, autocommit=True) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+    assert len(ended) >= 1
+    for _ in range(8):
+        assert clara.post("{ viewer { id } }").status_code == 200

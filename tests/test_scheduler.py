@@ -600,3 +600,35 @@ def test_a_worker_that_never_came_up_exits_quietly() -> None:
     hooks = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
     hooks["worker_exit"](None, SimpleNamespace())
     assert hooks["preload_app"] is False, "a fork keeps the scheduler's flag and loses its threads"
+
+
+# ---- two threads of one process ------------------------------------------------------------------------------------------------
+
+
+def test_a_row_that_lost_its_turn_is_begun_by_one_thread_only(world: World) -> None:
+    """The first item of a batch takes longer than a turn; another thread of the same process claims what waits behind it."""
+    for key in ("a", "b"):
+        JobClaim.create(kind="sync", key=key, due_at=world.clock.now())
+    first = claims.claim(world.rt, JobClaim, lambda j: j.kind == "sync", limit=5)
+    assert claims.begin(world.rt, JobClaim, first.owner, first.ids[0]) is not None
+    world.move_clock(seconds=6)
+    second = claims.claim(world.rt, JobClaim, lambda j: j.kind == "sync", limit=5)
+    assert second.ids == first.ids[1:]
+    begun = claims.begin(world.rt, JobClaim, second.owner, second.ids[0])
+    assert begun.attempts == 1
+    assert claims.begin(world.rt, JobClaim, first.owner, second.ids[0]) is None
+    # nor does the first thread, when it is asked to stop, take it out of the other one's hands
+    claims.give_back(JobClaim, first.owner, first.ids[1:])
+    assert JobClaim.get_by_id(second.ids[0]).lease_owner == second.owner
+
+
+def test_refreshes_that_succeed_count_no_attempts(world: World) -> None:
+    """Each success plans the next one while it is still being done."""
+    clara = world.coach()
+    for _ in range(3):
+        clara.gql("{ viewer { id } }")
+        LinkedAccount.update(last_used_at=world.clock.now()).execute()
+        world.move_clock(minutes=25)
+        world.jobs()
+    assert LinkedAccount.get().token_version == 4
+    assert JobClaim.get(JobClaim.kind == "refresh").attempts == 0
