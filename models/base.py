@@ -7,7 +7,6 @@ PostgreSQL, and no driver or session time zone can bend it (docs/decisions/epoch
 import json
 import logging
 import random
-import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -134,18 +133,6 @@ class _Sqlite(PooledSqliteDatabase):
         self.register_function(lambda text: text.lower() if isinstance(text, str) else text, "lower", 1)
 
 
-class _Postgres(PooledPsycopg3Database):
-    """PostgreSQL whose idle connections are looked at before they are used: the server may have been restarted."""
-
-    def _is_closed(self, conn: Any) -> bool:
-        if super()._is_closed(conn):
-            return True
-        # nobody asked anything, so that there is something to read means that the server said goodbye
-        poll = select.poll()
-        poll.register(conn.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-
-
 def connect(url: str, *, pool_size: int = 20) -> Database:
     """Bind the models to the database behind `url` and return it.
 
@@ -162,7 +149,7 @@ def connect(url: str, *, pool_size: int = 20) -> Database:
         database: Database = _Sqlite(str(path), pool_size)
     elif parts.scheme in {"postgres", "postgresql"} and parts.path.strip("/"):
         # the whole address goes to libpq, with whatever it says of sslmode and sockets
-        database = _Postgres(
+        database = PooledPsycopg3Database(
             parts._replace(scheme="postgresql").geturl(),
             max_connections=pool_size,
             timeout=10,

@@ -624,7 +624,7 @@ def test_the_return_page_repeats_nothing_but_a_state(world: World, state: str) -
 
 
 def test_a_restarted_database_costs_no_request(world: World) -> None:
-    """Connections that idle in the pool are dead after it; none of them is used."""
+    """Connections that idle in the pool are dead after it; the pool looks before it hands one out."""
     if is_sqlite():
         return  # no server, nothing to restart
     clara = world.caller("Clara")
