@@ -20,6 +20,8 @@ limit_request_line = 8190
 limit_request_fields = 100
 accesslog = None
 preload_app = False
+# it would be one file for all installations of this user, and the first to stop takes it away from the others
+control_socket_disable = True
 
 
 def on_starting(server):  # noqa: ANN001, ANN201, ARG001 - gunicorn's signature

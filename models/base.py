@@ -200,6 +200,17 @@ def check_settings() -> None:
 
 DATABASE_AWAY = (OperationalError, InterfaceError, InternalError, MaxConnectionsExceeded)
 """What a statement raises when the database cannot be reached or cannot take it now."""
+SQLITE_AWAY = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether the database is the trouble and not the statement: it passes, and nothing here is at fault."""
+    if not isinstance(error, DATABASE_AWAY):
+        return False
+    # SQLite calls a missing table an OperationalError as well
+    return not is_sqlite() or any(word in str(error).lower() for word in SQLITE_AWAY)
+
+
 RETRYABLE_SQLSTATES = {"40001", "40P01"}  # serialization failure, deadlock
 TRIES = 10
 

@@ -10,7 +10,7 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed
 
-from models.base import release_connection
+from models.base import is_away, release_connection
 from services.logging import get_logger
 from services.runtime import Runtime
 
@@ -87,6 +87,11 @@ def install(app: Flask, rt: Runtime) -> None:
 
     @app.errorhandler(Exception)
     def surprise(problem: Exception) -> Response:
+        if is_away(problem):
+            log.error("the database is away", reason=type(problem).__name__)
+            response = error(503, "UNAVAILABLE", "The database cannot be reached right now. Try again.")
+            response.headers["Retry-After"] = "5"
+            return response
         log.error("unexpected error", route=request.url_rule.rule if request.url_rule else "unknown", exc_info=problem)
         rt.metrics.errors.labels("http").inc()
         return error(500, "INTERNAL", "Something unexpected happened. It is logged under this request id.", {"requestId": g.request_id})

@@ -17,6 +17,7 @@ from strawberry.flask.views import GraphQLView as StrawberryView
 from strawberry.http import GraphQLRequestData
 from strawberry.types import ExecutionResult
 
+from models.base import is_away
 from routes.common import MAX_GRAPHQL_BODY, json_response, read_body
 from routes.examples import examples
 from schema.context import Context
@@ -70,6 +71,9 @@ class View(StrawberryView):
         elif error.path is None and (cause is None or isinstance(cause, GraphQLError)):
             # before execution: the document or its variables are at fault
             code = BadUserInput.code
+        elif is_away(cause):
+            shown["message"], code = AWAY, "UNAVAILABLE"
+            log.error("the database is away", reason=type(cause).__name__)
         else:
             shown["message"] = masked(error)
             code = ConveneError.code
@@ -117,6 +121,20 @@ def _refused(status: int, code: str, message: str) -> Response:
     return json_response({"data": None, "errors": [{"message": message, "extensions": {"code": code}}]}, status)
 
 
+AWAY = "The database cannot be reached right now. Try again, a change with the same idempotency key."
+
+
+def _surprised(rt: Runtime, error: Exception) -> Response:
+    if is_away(error):
+        log.error("the database is away", reason=type(error).__name__)
+        response = _refused(503, "UNAVAILABLE", AWAY)
+        response.headers["Retry-After"] = "5"
+        return response
+    log.error("unexpected error", exc_info=error)
+    rt.metrics.errors.labels("graphql").inc()
+    return _refused(500, ConveneError.code, masked(error))
+
+
 def _execute(rt: Runtime, view: View) -> Any:
     """One request, from its bytes to its answer."""
     body = read_body(MAX_GRAPHQL_BODY)
@@ -132,10 +150,8 @@ def _execute(rt: Runtime, view: View) -> Any:
         return _refused(400, error.code, error.message)
     except HTTPException as error:
         return _refused(error.status_code, BadUserInput.code, error.reason)
-    except Exception as error:
-        log.exception("unexpected error")
-        rt.metrics.errors.labels("graphql").inc()
-        return _refused(500, ConveneError.code, masked(error))
+    except Exception as error:  # noqa: BLE001 - logged and counted there
+        return _surprised(rt, error)
 
 
 def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:

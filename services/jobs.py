@@ -15,7 +15,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from models import JobClaim, LinkedAccount, OAuthState, Operation, TokenRotation
-from models.base import release_connection
+from models.base import is_away, release_connection
 from services import (
     atoms,
     availability,
@@ -271,7 +271,10 @@ class Scheduler:
             while not self._rt.stopping.is_set():
                 if not job(self._rt):
                     break
-        except Exception:
+        except Exception as error:
+            if is_away(error):
+                log.warning("the database is away", job=name, reason=type(error).__name__)
+                return
             log.exception("tick failed", job=name)
             self._rt.metrics.errors.labels("scheduler").inc()
         finally:

@@ -8,7 +8,7 @@ from models.base import new_id
 from services import tokens
 from services.errors import ConveneError, ProviderError
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Auth, BearerAuth
+from services.providers.base import AccountAuth, Auth, BearerAuth, Provider
 from services.runtime import Runtime
 from services.vault import VaultError, place
 
@@ -63,6 +63,15 @@ def ensure(rt: Runtime, account_id: str) -> None:
         remove_upstream(rt, account.provider, token, external_id)
         return
     log.info("webhook subscription made", account=account_id, provider=account.provider)
+    _take_down_older(rt, provider, auth, row)
+
+
+def _take_down_older(rt: Runtime, provider: Provider, auth: Auth, row: WebhookSubscription) -> None:
+    """What an earlier link of this account left behind: it calls an endpoint of ours that no longer exists."""
+    ours = f"{rt.settings.public_url}/webhooks/{row.provider}/"
+    for external_id, url in provider.subscriptions(auth):
+        if url.startswith(ours) and url != row.url:
+            remove_upstream(rt, row.provider, auth, external_id)
 
 
 def _row(rt: Runtime, account: LinkedAccount) -> WebhookSubscription:

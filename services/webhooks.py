@@ -29,6 +29,8 @@ MAX_ATTEMPTS = 15
 """With the pauses between them: some four hours."""
 WAITS_FOR = timedelta(days=3)
 A_MOMENT = timedelta(seconds=1)
+LEASE = timedelta(seconds=25)
+"""Longer than one reading with all its repeats. What a dead process held counts as its account's until then."""
 BATCH = 10
 MOST_OF_ONE_ACCOUNT = 4
 """So many deliveries of one account are in hand at a time, over all replicas; the others' turn comes meanwhile."""
@@ -177,7 +179,7 @@ def apply_due(rt: Runtime) -> int:
         limit=BATCH,
     )
     rt.step("webhook.claimed")
-    claims.work_off(rt, WebhookEvent, batch, lambda event: _apply_one(rt, event))
+    claims.work_off(rt, WebhookEvent, batch, lambda event: _apply_one(rt, event), lease=LEASE)
     return len(batch)
 
 

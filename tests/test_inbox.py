@@ -278,11 +278,11 @@ def dying(point: str) -> Callable[[str], None]:
     return step
 
 
-@pytest.mark.parametrize(("point", "counted", "lease"), [("webhook.claimed", 0, 5), ("webhook.applied", 1, 60)])
+@pytest.mark.parametrize(("point", "counted", "lease"), [("webhook.claimed", 0, 5), ("webhook.applied", 1, 25)])
 def test_what_a_dead_worker_held_is_taken_over_when_its_lease_ends(
     world: World, clara: Caller, admin: Caller, point: str, counted: int, lease: int
 ) -> None:
-    """Five seconds for what was only claimed, sixty for what was begun."""
+    """Five seconds for what was only claimed, twenty-five for what was begun."""
     uid = silent_booking(world, clara, at(2, 9))
     deliver(world, clara, uid)
     dead = replica(world, "a dead process")
@@ -304,7 +304,7 @@ def test_what_a_dead_worker_held_is_taken_over_when_its_lease_ends(
 
 
 def test_the_lease_runs_from_when_a_row_is_begun(world: World, clara: Caller) -> None:
-    """The first row of the batch takes 4 s; the second is held for 60 s from then, and the rest until 5 s from the claim."""
+    """The first row of the batch takes 4 s; the second is held for 25 s from then, and the rest until 5 s from the claim."""
     first, second = silent_booking(world, clara, at(2, 9)), silent_booking(world, clara, at(2, 10))
     deliver(world, clara, first)
     deliver(world, clara, second)
@@ -320,7 +320,7 @@ def test_the_lease_runs_from_when_a_row_is_begun(world: World, clara: Caller) ->
     other = replica(world)
     assert webhooks.apply_due(other) == 1
     assert states(clara) == {"APPLIED": 2, "PENDING": 1}
-    world.move_clock(seconds=58)
+    world.move_clock(seconds=23)
     assert webhooks.apply_due(other) == 0
     on_second.release()
     assert slow.result() == 3

@@ -23,6 +23,7 @@ import app as composition
 from models import OAuthState, User, WebhookEvent, WebhookSubscription
 from models.base import is_sqlite, release_connection
 from models.migrate import migrate
+from services import jobs
 
 REQUEST_ID = re.compile(r"^[0-9a-f]{32}$")
 FRONTEND = "https://app.example.test"
@@ -122,7 +123,12 @@ def test_not_ready_when_the_database_is_gone(world: World, fresh_database: str) 
         assert answer.json() == {"status": "not ready", "database": False, "migrations": False, "scheduler": False}
         assert mine.http.get("/health").status_code == 200
         answer = mine.caller("Clara").post("{ viewer { id } }")
-        assert answer.status_code == 500
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.json()["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+        assert mine.rt.metrics.registry.get_sample_value("convene_unexpected_errors_total", {"where": "graphql"}) is None
+        assert "Traceback" not in mine.logged.getvalue(), "nothing here is at fault"
+        mine.convene.scheduler._run("work", jobs.run_work)
+        assert "tick failed" not in mine.logged.getvalue()
         for inside in (urlsplit(fresh_database).path.rsplit("/", 1)[1], "sqlite", "postgres"):
             assert inside not in answer.text.lower()
 

@@ -5,14 +5,16 @@ import hmac
 import itertools
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from harness import INBOX, LEGACY_SECRET, Caller, World, at, iso
+from harness import DISCONNECT, INBOX, LEGACY_SECRET, Caller, World, at, iso
 
 from models import LinkedAccount, WebhookEvent, WebhookSubscription
 from services import claims, webhook_subscriptions, webhooks
+from services.vault import place
 
 
 @pytest.fixture
@@ -340,3 +342,30 @@ def test_a_delivery_is_read_back_with_its_accounts_token(world: World, clara: Ca
     (event,) = WebhookEvent.select()
     assert event.linked_account_id == LinkedAccount.get().id
     assert [key.split("_")[0] for key in world.sandbox.world.calcom.windows] == ["token"]
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "yesterday", 7, None])
+def test_a_signed_delivery_with_an_odd_time_is_taken(world: World, clara: Caller, created: object) -> None:
+    """The time only tells repeats; what cannot be read as one is none."""
+    row = WebhookSubscription.get()
+    secret = world.rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret"))
+    body = json.dumps({"triggerEvent": "BOOKING_CREATED", "createdAt": created, "payload": {"uid": "nobody-knows"}}).encode()
+    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    answer = world.http.post(f"/webhooks/calcom/{row.endpoint}", content=body, headers={"X-Cal-Signature-256": signature})
+    assert answer.status_code == 200, answer.text
+    assert WebhookEvent.select().count() == 1
+    assert "unexpected" not in world.logged.getvalue()
+
+
+def test_a_subscription_left_behind_is_taken_down_when_the_account_is_linked_again(world: World, clara: Caller) -> None:
+    """Cal.com's answers wait for every subscriber, also for one that calls an endpoint which is no more."""
+    unreachable = world.sandbox.fault({"kind": "status", "status": 500}, method="DELETE", path="/calcom/v2/webhooks/*", times=None)
+    assert clara.one(DISCONNECT)["__typename"] == "ProviderUnlinked"
+    unreachable.remove()
+    world.sandbox.world.calcom.webhooks.add(
+        replace(next(iter(world.sandbox.world.calcom.webhooks.values())), id="theirs", url="https://else.test/hook")
+    )
+    assert len(world.sandbox.world.calcom.webhooks.values()) == 2
+    clara.link()
+    kept = {hook.url for hook in world.sandbox.world.calcom.webhooks.values()}
+    assert kept == {"https://else.test/hook", WebhookSubscription.get().url}

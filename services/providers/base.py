@@ -245,6 +245,9 @@ class Provider(Protocol):
     def subscribe(self, auth: Auth, *, url: str, secret: str) -> str:
         """Make the subscription, or adopt the one that already has this address; returns its id."""
 
+    def subscriptions(self, auth: Auth) -> list[tuple[str, str]]:
+        """(id, address) of every subscription of the account, whoever made it."""
+
     def unsubscribe(self, auth: Auth, external_id: str) -> None: ...
     def subscription_alive(self, auth: Auth, external_id: str, url: str) -> bool: ...
     def genuine(self, secrets: Iterable[str], headers: Headers, body: bytes) -> bool: ...

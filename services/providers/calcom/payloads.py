@@ -182,4 +182,7 @@ def _answers(responses: dict[str, Any]) -> list[tuple[str, str]]:
 def moment(text: str) -> datetime:
     """Any of Cal.com's three spellings of a time; a naive one is read as UTC, as Cal.com does."""
     at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time outside the calendar") from error

@@ -168,6 +168,9 @@ class CalcomProvider:
                     return str(raw["id"])
             raise
 
+    def subscriptions(self, auth: Auth) -> list[tuple[str, str]]:
+        return [(str(raw.get("id")), str(raw.get("subscriberUrl"))) for raw in self._client.webhooks(auth)]
+
     def unsubscribe(self, auth: Auth, external_id: str) -> None:
         try:
             self._client.delete_webhook(auth, external_id)
