@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -316,22 +317,29 @@ def test_a_token_on_trial_is_served_by_any_answer_but_a_refusal(world: World) ->
 # ---- connecting again ------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def reconnecting(world: World, caller: Caller) -> Iterator[list[dict[str, Any]]]:
+    """While the caller's reconnection waits for the provider; afterwards the list has its answer."""
+    begun = caller.begin()
+    caller.consent(begun)
+    profile = world.sandbox.fault({"kind": "hold"}, method="GET", path="/calcom/v2/me")
+    answers: list[dict[str, Any]] = []
+    slow = threading.Thread(target=lambda: answers.append(caller.complete(begun["state"])))
+    slow.start()
+    assert profile.wait_held()
+    yield answers
+    profile.release()
+    slow.join()
+
+
 @pytest.mark.usefixtures("_impatient")
 def test_a_slow_reconnection_keeps_exchanges_away_until_it_is_done(world: World, clara: Caller) -> None:
     """At Cal.com a refresh of the old pair deletes the refresh token that the consent just gave."""
-    begun = clara.begin()
-    clara.consent(begun)
-    profile = world.sandbox.fault({"kind": "hold"}, method="GET", path="/calcom/v2/me")
-    answers: list[dict[str, Any]] = []
-    slow = threading.Thread(target=lambda: answers.append(clara.complete(begun["state"])))
-    slow.start()
-    assert profile.wait_held()
-    world.move_clock(seconds=50)
-    with Process(world, once, Plan(request_wait=0.05)) as other:
-        waiting = other.go(clara.token, REFRESH).result()
-    assert (waiting["__typename"], waiting["code"]) == ("ProviderFailure", "REFRESH_IN_PROGRESS")
-    profile.release()
-    slow.join()
+    with reconnecting(world, clara) as answers:
+        world.move_clock(seconds=50)
+        with Process(world, once, Plan(request_wait=0.05)) as other:
+            waiting = other.go(clara.token, REFRESH).result()
+        assert (waiting["__typename"], waiting["code"]) == ("ProviderFailure", "REFRESH_IN_PROGRESS")
     assert answers[0]["__typename"] == "ProviderLinked"
     world.move_clock(minutes=31)
     assert clara.one(REFRESH)["__typename"] == "ConnectionRefreshed"
@@ -339,18 +347,10 @@ def test_a_slow_reconnection_keeps_exchanges_away_until_it_is_done(world: World,
 
 
 def test_a_reconnection_that_slept_past_its_lease_stores_nothing(world: World, clara: Caller) -> None:
-    begun = clara.begin()
-    clara.consent(begun)
-    profile = world.sandbox.fault({"kind": "hold"}, method="GET", path="/calcom/v2/me")
-    answers: list[dict[str, Any]] = []
-    slow = threading.Thread(target=lambda: answers.append(clara.complete(begun["state"])))
-    slow.start()
-    assert profile.wait_held()
-    world.move_clock(seconds=61)
-    with Process(world, once) as other:
-        assert other.go(clara.token, REFRESH).result()["__typename"] == "ConnectionRefreshed"
-    profile.release()
-    slow.join()
+    with reconnecting(world, clara) as answers:
+        world.move_clock(seconds=61)
+        with Process(world, once) as other:
+            assert other.go(clara.token, REFRESH).result()["__typename"] == "ConnectionRefreshed"
     assert (answers[0]["__typename"], answers[0]["code"]) == ("ProviderFailure", "REFRESH_IN_PROGRESS")
     assert works(world)
     assert state(clara) == ("ACTIVE", None)
