@@ -248,7 +248,7 @@ def complete(rt: Runtime, operation: Operation) -> None:
 def later(rt: Runtime, operation: Operation) -> None:
     """The provider cannot be asked, or its answer cannot be recorded: hold on, and after a day call a person."""
     now = rt.clock.now()
-    if now - operation.sent_at > GIVE_UP_AFTER:
+    if now - (operation.sent_at or operation.created_at) > GIVE_UP_AFTER:
         operations.settle(rt, operation.id, "NEEDS_ATTENTION", {"type": "attention"})
         log.error("operation needs attention", operation=operation.id)
         return

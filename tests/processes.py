@@ -83,8 +83,8 @@ def _live(convene: Convene, plan: Plan) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if name == plan.freeze_at:
             os.kill(os.getpid(), signal.SIGSTOP)
-            # the signal takes effect a little later in a process with threads
-            time.sleep(0.2)
+            # it takes effect a little later in a process with threads; nothing goes on before it is thawed
+            signal.sigwait({signal.SIGCONT})
 
     convene.rt.step = step
     db.obj._max_connections = plan.pool
@@ -92,6 +92,8 @@ def _live(convene: Convene, plan: Plan) -> None:
 
 
 def _main(pipe: Connection, settings: Any, providers: Any, cell: Any, plan: Plan, do: Callable[..., Any]) -> None:
+    # kept for whoever waits for it: every thread made from here on inherits this
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCONT})
     stamina.set_testing(True, attempts=3, cap=True)
     logging.configure("CRITICAL")
     convene = assemble(settings, providers, clock=_Ahead(cell, plan.ahead))
