@@ -4,6 +4,7 @@ import io
 import json
 import logging as stdlib_logging
 import multiprocessing
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -349,7 +350,8 @@ def stored(database_url: str) -> bytes:
     """Everything that the database holds: the files of SQLite, each row of PostgreSQL."""
     if database_url.startswith("sqlite"):
         path = Path(database_url.removeprefix("sqlite:///"))
-        return b"".join(part.read_bytes() for part in path.parent.glob(f"{path.name}*"))
+        # by another process: closing such a file here would drop the locks that SQLite holds on it, and it would be damaged
+        return subprocess.check_output(["cat", *sorted(path.parent.glob(f"{path.name}*"))])
     rows = (row for model in models.ALL for row in db.execute_sql(f'SELECT t::text FROM "{model._meta.table_name}" t'))
     return "\n".join(str(row) for row in rows).encode()
 
