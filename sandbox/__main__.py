@@ -8,7 +8,7 @@ from sandbox.app import Sandbox
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A local, stateful Cal.com API v2.")
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A local, stateful Cal.com, Calendly and Zoom.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8001, help="0 picks a free one")
     parser.add_argument("--state", metavar="FILE", help="keep the whole world in this file")
@@ -19,7 +19,8 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     with Sandbox(given.port, given.state, given.demo, given.host, verbose=True) as sandbox:
         print(f"sandbox ready on {sandbox.url}", flush=True)  # noqa: T201 - the one line others wait for
-        ended.wait()
+        while not ended.wait(1):
+            sandbox.world.deliveries.repeat()
 
 
 if __name__ == "__main__":

@@ -7,22 +7,23 @@ from wsgiref.types import WSGIApplication
 from flask import Flask
 
 from sandbox import control, pages
-from sandbox.calcom import api, consent, demo
-from sandbox.calcom import control as calcom_control
+from sandbox.calcom import parts as calcom
+from sandbox.calendly import parts as calendly
 from sandbox.faults import Fault
 from sandbox.front import Front
 from sandbox.requests import Request
 from sandbox.server import Server
 from sandbox.world import World
+from sandbox.zoom import parts as zoom
 
-PREFIXES = ("/calcom/",)
+PREFIXES = ("/calcom/", "/calendly/", "/zoom/")
 
 
 def create_app(world: World) -> Flask:
     app = Flask("sandbox", template_folder=str(Path(__file__).parent / "templates"), static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["world"] = world
-    for part in (api.blueprint, consent.blueprint, control.blueprint, calcom_control.blueprint, pages.blueprint):
+    for part in (control.blueprint, pages.blueprint, *calcom.blueprints, *calendly.blueprints, *zoom.blueprints):
         app.register_blueprint(part)
     return app
 
@@ -39,13 +40,15 @@ class Sandbox:
 
     def start(self) -> Self:
         app = create_app(self.world)
-        if self._demo:
-            demo.seed(self.world)
         wrapped: WSGIApplication = Front(app.wsgi_app, self.world, PREFIXES)
         self._server = Server(self._host, self._port, wrapped)
         self._server.verbose = self._verbose
-        self._server.start()
         self._port = self._server.port  # after a stop it starts at the same address again
+        self.world.url = self.url
+        if self._demo:
+            for provider in (calcom, calendly, zoom):
+                provider.seed(self.world)
+        self._server.start()
         return self
 
     def stop(self) -> None:
@@ -69,6 +72,10 @@ class Sandbox:
     @property
     def requests(self) -> list[Request]:
         return self.world.requests.entries()
+
+    def settle(self) -> None:
+        """Waits for deliveries that were sent after an answer."""
+        self.world.deliveries.settle()
 
     def reset(self) -> None:
         self.world.reset()

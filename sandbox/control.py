@@ -14,6 +14,7 @@
     GET    /_sandbox/requests               [{method, path, query, status, at}]; DELETE clears
     GET    /_sandbox/deliveries             [{id, triggerEvent, subscription, url, body, headers, status, error, at}]; DELETE too
     POST   /_sandbox/deliveries/flush       {order?: [2, 0, 1]} sends what is parked -> {sent}
+    POST   /_sandbox/deliveries/repeat      tries again what failed and is due by the clock -> {sent}
     POST   /_sandbox/deliveries/{id}/resend the identical bytes again -> the new delivery
 
 Effects on requests (`path` is matched by fnmatch with the provider's prefix, such as /calcom/v2/bookings/*):
@@ -25,6 +26,7 @@ Effects on deliveries (`webhook`: a trigger or *):
     {kind: reorder}: goes out right after the next delivery to the same subscription   {kind: park}: waits for a flush
 """
 
+import sys
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, cast
@@ -34,8 +36,11 @@ from flask.typing import ResponseReturnValue
 
 from sandbox import snapshot, times
 from sandbox.calcom import control as calcom_control
+from sandbox.calendly import control as calendly_control
 from sandbox.world import World
+from sandbox.zoom import control as zoom_control
 
+PROVIDERS = (calcom_control, calendly_control, zoom_control)
 Json = dict[str, Any]
 blueprint = Blueprint("control", __name__, url_prefix="/_sandbox")
 
@@ -66,7 +71,7 @@ def _missing(what: str) -> ResponseReturnValue:
 
 @blueprint.get("")
 def manual() -> Response:
-    return Response(f"{__doc__}\n\n{calcom_control.__doc__}", mimetype="text/plain")
+    return Response("\n\n".join(str(part.__doc__) for part in (sys.modules[__name__], *PROVIDERS)), mimetype="text/plain")
 
 
 @blueprint.post("/reset")
@@ -171,6 +176,11 @@ def flush() -> Json:
     if order is not None and (not isinstance(order, list) or any(not isinstance(one, int) or not 0 <= one < parked for one in order)):
         raise BadRequestError(f"order must be a list of numbers below {parked}")
     return {"sent": _world().deliveries.flush(order)}
+
+
+@blueprint.post("/deliveries/repeat")
+def repeat() -> Json:
+    return {"sent": _world().deliveries.repeat()}
 
 
 @blueprint.post("/deliveries/<int:delivery_id>/resend")

@@ -1,9 +1,10 @@
-"""Sending webhooks: one POST each, redirects not followed, never repeated, at most ten seconds."""
+"""Sending webhooks: one POST each, redirects not followed, repeated only where the provider does that."""
 
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -28,6 +29,20 @@ class Outgoing:
     body: bytes
     headers: dict[str, str]
     variants: dict[str, dict[str, str]] = field(default_factory=dict)
+    time_limit: float = TIME_LIMIT
+    pauses: tuple[float, ...] = ()
+    """Seconds of the sandbox's clock from each failed try to the next one; none: never repeated."""
+    renewed: Callable[[], dict[str, str]] | None = None
+    """Headers that replace those of the same name when it is tried again; None: the identical bytes and headers."""
+    told: Callable[["Outgoing", bool], None] | None = None
+    """Called after each try with whether it arrived."""
+
+
+@dataclass(frozen=True)
+class Repeat:
+    due: datetime
+    outgoing: Outgoing
+    tries: int
 
 
 @dataclass
@@ -60,6 +75,8 @@ class Deliveries:
         self._made = 0
         self._parked: list[Outgoing] = []
         self._waiting: dict[str, list[Outgoing]] = {}  # reordered ones, by subscription
+        self._repeats: list[Repeat] = []
+        self._under_way: set[Future[None]] = set()
         self._pool = ThreadPoolExecutor(max_workers=32, thread_name_prefix="delivery")
         # No connection is kept: a subscriber that restarts between two deliveries must not be met on a dead one.
         limits = httpx.Limits(max_keepalive_connections=0)
@@ -72,6 +89,40 @@ class Deliveries:
         """
         if batch:
             wait([self._pool.submit(self._with_faults, outgoing) for outgoing in batch], timeout=TIME_LIMIT)
+
+    def send_soon(self, batch: Sequence[Outgoing]) -> None:
+        """The same without waiting: for providers that answer first and deliver afterwards."""
+        for outgoing in batch:
+            future = self._pool.submit(self._with_faults, outgoing)
+            with self._lock:
+                self._under_way.add(future)
+            future.add_done_callback(self._over)
+
+    def _over(self, future: Future[None]) -> None:
+        with self._lock:
+            self._under_way.discard(future)
+
+    def settle(self) -> None:
+        """Waits until everything that was sent without waiting has arrived or failed."""
+        with self._lock:
+            under_way = list(self._under_way)
+        wait(under_way, timeout=2 * TIME_LIMIT)
+
+    def repeat(self) -> int:
+        """Tries again whatever is due by the sandbox's clock; answers how many."""
+        now = self._clock.now()
+        with self._lock:
+            due = sorted((one for one in self._repeats if one.due <= now), key=lambda one: one.due)
+            self._repeats = [one for one in self._repeats if one.due > now]
+        for one in due:
+            fresh = one.outgoing.renewed() if one.outgoing.renewed else {}
+            self._post(replace(one.outgoing, headers=one.outgoing.headers | fresh), one.tries)
+        return len(due)
+
+    def forget(self, subscription: str) -> None:
+        """What waits for this subscription is not tried again."""
+        with self._lock:
+            self._repeats = [one for one in self._repeats if one.outgoing.subscription != subscription]
 
     def _with_faults(self, outgoing: Outgoing) -> None:
         faults = self._faults.for_webhook(outgoing.event)
@@ -124,15 +175,24 @@ class Deliveries:
             known = next((entry for entry in self._log if entry.id == delivery_id), None)
         return None if known is None else self._post(known.outgoing)
 
-    def _post(self, outgoing: Outgoing) -> Delivery:
+    def _post(self, outgoing: Outgoing, tries: int = 0) -> Delivery:
         entry = self._record(outgoing)
         try:
-            answer = self._client.post(outgoing.url, content=outgoing.body, headers=outgoing.headers)
+            answer = self._client.post(outgoing.url, content=outgoing.body, headers=outgoing.headers, timeout=outgoing.time_limit)
             entry.status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as problem:
             # A subscriber that cannot be reached is never an error for the one who made the booking.
             entry.error = f"{type(problem).__name__}: {problem}"
+        self._note(outgoing, tries, arrived=entry.status is not None and 200 <= entry.status < 300)
         return entry
+
+    def _note(self, outgoing: Outgoing, tries: int, *, arrived: bool) -> None:
+        if not arrived and tries < len(outgoing.pauses):
+            due = self._clock.now() + timedelta(seconds=outgoing.pauses[tries])
+            with self._lock:
+                self._repeats.append(Repeat(due, outgoing, tries + 1))
+        if outgoing.told is not None:
+            outgoing.told(outgoing, arrived)
 
     def _record(self, outgoing: Outgoing) -> Delivery:
         with self._lock:
@@ -154,3 +214,4 @@ class Deliveries:
             self._log.clear()
             self._parked.clear()
             self._waiting.clear()
+            self._repeats.clear()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 Row = TypeVar("Row")
 Key = TypeVar("Key", int, str)
@@ -38,6 +38,26 @@ class Table(dict[Key, Row], Generic[Key, Row]):
         self.clear()
         for row in rows:
             self.add(self._kind(**row))
+
+
+class State:
+    """What one provider remembers: tables, and the plain attributes named in `scalars`. Everything else is not saved."""
+
+    scalars: ClassVar[tuple[str, ...]] = ()
+
+    def _tables(self) -> dict[str, Table[Any, Any]]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Table)}
+
+    def dump(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.scalars} | {name: table.dump() for name, table in self._tables().items()}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        tables = self._tables()
+        for name, value in saved.items():
+            if name in tables:
+                tables[name].load(value)
+            else:
+                setattr(self, name, value)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

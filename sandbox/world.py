@@ -6,10 +6,13 @@ from typing import Any
 
 from sandbox import snapshot
 from sandbox.calcom.state import CalcomState
+from sandbox.calendly.state import CalendlyState
 from sandbox.clock import Clock
 from sandbox.deliveries import Deliveries
 from sandbox.faults import Faults
 from sandbox.requests import RequestLog
+from sandbox.snapshot import State
+from sandbox.zoom.state import ZoomState
 
 
 class World:
@@ -26,7 +29,9 @@ class World:
         self.faults = Faults()
         self.requests = RequestLog()
         self.deliveries = Deliveries(self.clock, self.faults)
-        self.calcom = CalcomState()
+        self.calcom, self.calendly, self.zoom = CalcomState(), CalendlyState(), ZoomState()
+        # Where this sandbox is reached: some providers name everything by its full address.
+        self.url = ""
         # Counts committed writes. A request remembers the count at its arrival: whatever was committed later happened
         # concurrently with it.
         self.commits = 0
@@ -49,14 +54,17 @@ class World:
 
     def dump(self) -> dict[str, Any]:
         with self.lock:
-            return {"commits": self.commits, "clock": self.clock.dump(), "calcom": self.calcom.dump()}
+            return {"commits": self.commits, "clock": self.clock.dump()} | {name: state.dump() for name, state in self._states().items()}
+
+    def _states(self) -> dict[str, State]:
+        return {"calcom": self.calcom, "calendly": self.calendly, "zoom": self.zoom}
 
     def reset(self) -> None:
         """Empty, with a real clock, no faults and no logs. Requests on hold are let go."""
         self.faults.clear()
         with self.lock:
             self.clock.reset()
-            self.calcom = CalcomState()
+            self.calcom, self.calendly, self.zoom = CalcomState(), CalendlyState(), ZoomState()
             self.save()
         self.requests.clear()
         self.deliveries.clear()
@@ -64,4 +72,6 @@ class World:
     def _load(self, saved: dict[str, Any]) -> None:
         self.commits = saved["commits"]
         self.clock.load(saved["clock"])
-        self.calcom.load(saved["calcom"])
+        for name, state in self._states().items():
+            if name in saved:
+                state.load(saved[name])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sandbox.snapshot import Table
+from sandbox.snapshot import State, Table
 
 Json = dict[str, Any]
 
@@ -242,7 +242,9 @@ class ManagedToken:
     expires_at: datetime
 
 
-class CalcomState:
+class CalcomState(State):
+    scalars = ("last_id", "signing_secret", "switches", "limits")
+
     def __init__(self) -> None:
         self.users: Table[int, User] = Table(User, lambda row: row.id)
         self.schedules: Table[int, Schedule] = Table(Schedule, lambda row: row.id)
@@ -279,18 +281,3 @@ class CalcomState:
 
     def owned_event_types(self, user_id: int) -> list[EventType]:
         return [row for row in self.event_types.values() if row.owner_id == user_id]
-
-    def _tables(self) -> dict[str, Table[Any, Any]]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Table)}
-
-    def dump(self) -> Json:
-        scalars = {name: getattr(self, name) for name in ("last_id", "signing_secret", "switches", "limits")}
-        return scalars | {name: table.dump() for name, table in self._tables().items()}
-
-    def load(self, saved: Json) -> None:
-        tables = self._tables()
-        for name, value in saved.items():
-            if name in tables:
-                tables[name].load(value)
-            else:
-                setattr(self, name, value)

@@ -1,0 +1,7 @@
+"""The demo world of Calendly."""
+
+from sandbox.world import World
+
+
+def seed(world: World) -> None:
+    del world
