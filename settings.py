@@ -131,6 +131,7 @@ def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, 
     problems = _missing()
     settings = _read(Settings, "CONVENE_", problems)
     providers = {slug: _read(p.settings, f"CONVENE_{slug.upper()}_", problems) for slug, p in PROVIDERS.items()}
+    problems += _lacking(providers)
     if problems or settings is None:
         raise SettingsError("Convene cannot start:\n" + "\n".join(f"  {line}" for line in problems))
     return settings, {slug: value for slug, value in providers.items() if value is not None}
@@ -146,6 +147,29 @@ def _missing() -> list[str]:
         for names in needed
         if not any(os.environ.get(f"CONVENE_{name.upper()}", "").strip(" ,") for name in names)
     ]
+
+
+def _lacking(providers: dict[str, ProviderSettings | None]) -> list[str]:
+    """What half-configured providers miss; and that there is a provider at all with whom something can be booked."""
+    found = [
+        f"{_variable(slug, name)} is missing. {_say(type(read), name)}"
+        for slug, read in providers.items()
+        if read is not None
+        for name in read.lacking()
+    ]
+    scheduling = [slug for slug, provider in PROVIDERS.items() if provider.capabilities.scheduling]
+    if not any((read := providers[slug]) is None or read.on for slug in scheduling):
+        first, *others = scheduling
+        advice = "".join(f", or the same of {PROVIDERS[slug].label} ({_variable(slug, 'client_id')})" for slug in others)
+        found += [
+            f"{_variable(first, name)} is missing. {_say(PROVIDERS[first].settings, name).removesuffix('.')}{advice}."
+            for name in ("client_id", "client_secret")
+        ]
+    return found
+
+
+def _variable(slug: str, name: str) -> str:
+    return f"CONVENE_{slug.upper()}_{name.upper()}"
 
 
 def _read(cls: type[Any], prefix: str, problems: list[str]) -> Any:

@@ -3,11 +3,22 @@
 from models.availability import AvailabilityCache
 from models.base import db
 from models.booking import Booking, BookingChange, BookingExternalId, Operation, Participant
+from models.drift import Drift
 from models.event_type import EventType
 from models.job import JobClaim, ProviderHealth, RateBucket
-from models.linked_account import AtomsSession, HandedOutToken, LinkedAccount, OAuthState, TokenRotation
+from models.linked_account import (
+    AtomsSession,
+    HandedOutToken,
+    InstallationToken,
+    LinkedAccount,
+    OAuthState,
+    PendingRevocation,
+    TokenRotation,
+)
+from models.meeting import Meeting, Recording
 from models.notification import Notification
 from models.person import Person, PersonIdentity, User
+from models.schedule import Schedule
 from models.webhook import WebhookEvent, WebhookSubscription
 
 # In the order of their foreign keys: parents first.
@@ -20,7 +31,12 @@ ALL = (
     TokenRotation,
     AtomsSession,
     HandedOutToken,
+    InstallationToken,
+    PendingRevocation,
     EventType,
+    Schedule,
+    Meeting,
+    Recording,
     Booking,
     BookingExternalId,
     Participant,
@@ -30,6 +46,7 @@ ALL = (
     WebhookSubscription,
     WebhookEvent,
     Notification,
+    Drift,
     JobClaim,
     RateBucket,
     ProviderHealth,
@@ -42,18 +59,24 @@ __all__ = [
     "Booking",
     "BookingChange",
     "BookingExternalId",
+    "Drift",
     "EventType",
     "HandedOutToken",
+    "InstallationToken",
     "JobClaim",
     "LinkedAccount",
+    "Meeting",
     "Notification",
     "OAuthState",
     "Operation",
     "Participant",
+    "PendingRevocation",
     "Person",
     "PersonIdentity",
     "ProviderHealth",
     "RateBucket",
+    "Recording",
+    "Schedule",
     "TokenRotation",
     "User",
     "WebhookEvent",

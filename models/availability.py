@@ -8,7 +8,7 @@ class AvailabilityCache(BaseModel):
     """The free starts of one subject on one UTC day, as the provider last told them.
 
     `starts` are minutes since the epoch; `subject` names event type, length and, for a move, the booking that does not
-    block itself.
+    block itself. Under the subject `busy` they are [from, to] spans in which the account's person is taken.
     """
 
     linked_account = ForeignKeyField(LinkedAccount, on_delete="CASCADE")

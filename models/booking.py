@@ -5,6 +5,7 @@ from peewee import SQL, BooleanField, CharField, ForeignKeyField, IntegerField, 
 from models.base import BaseModel, JsonText, UtcDateTime
 from models.event_type import EventType
 from models.linked_account import LinkedAccount
+from models.meeting import Meeting
 from models.person import Person, User
 
 
@@ -13,6 +14,8 @@ class Booking(BaseModel):
 
     `linked_account` is the account through which it is read; the host's where the host is linked.
     status: PENDING, CONFIRMED, DECLINED or CANCELLED; COMPLETED is a confirmed one whose end has passed.
+    `occasion_id` is the provider's id of the one event in which several bookings are places; `has_conference`: the provider
+    makes a video meeting for it itself. `meeting` is the one we know of, whoever made it.
     """
 
     provider = CharField(max_length=20)
@@ -31,20 +34,24 @@ class Booking(BaseModel):
     answers = TextField(null=True)
     cancellation_reason = TextField(null=True)
     remote_updated_at = UtcDateTime()
+    occasion_id = TextField(null=True)
+    has_conference = BooleanField(default=False)
+    meeting = ForeignKeyField(Meeting, null=True, on_delete="SET NULL")
 
     class Meta:
-        indexes = ((("provider", "external_id"), True), (("start", "id"), False))
+        indexes = ((("provider", "external_id"), True), (("start", "id"), False), (("provider", "occasion_id"), False))
 
 
 class BookingExternalId(BaseModel):
-    """Every id that the provider ever gave a booking, so that news about an old id find it."""
+    """Every id that the provider ever gave a booking, so that news about an old id find it; and the occasion that it was of."""
 
     booking = ForeignKeyField(Booking, on_delete="CASCADE")
     provider = CharField(max_length=20)
     external_id = TextField()
+    occasion_id = TextField(null=True)
 
     class Meta:
-        indexes = ((("provider", "external_id"), True),)
+        indexes = ((("provider", "external_id"), True), (("provider", "occasion_id"), False))
 
 
 class Participant(BaseModel):

@@ -6,7 +6,11 @@ from models.person import Person
 
 
 class EventType(BaseModel):
-    """A kind of meeting that a host offers, as last read from the provider. `active` is false once it is gone there."""
+    """A kind of meeting that a host offers, as last read from the provider. `active` is false where nobody can book it.
+
+    `creates_meeting` and `records_meeting` are Convene's own: whether bookings of it get a video meeting, and whether that
+    is recorded.
+    """
 
     linked_account = ForeignKeyField(LinkedAccount, null=True, on_delete="SET NULL")
     host = ForeignKeyField(Person, on_delete="RESTRICT")
@@ -23,6 +27,8 @@ class EventType(BaseModel):
     is_group = BooleanField(default=False)
     scheduling_url = TextField(null=True)
     is_default = BooleanField(default=False)
+    creates_meeting = BooleanField(default=False)
+    records_meeting = BooleanField(default=False)
 
     class Meta:
         indexes = ((("provider", "external_id"), True), (("host", "active"), False))

@@ -117,3 +117,25 @@ class HandedOutToken(BaseModel):
 
     linked_account = ForeignKeyField(LinkedAccount, on_delete="CASCADE")
     token_hash = CharField(max_length=64, unique=True)
+
+
+class InstallationToken(BaseModel):
+    """The one token with which an installation acts for a provider's whole account; sealed.
+
+    It comes of our own credentials, so it is never lost: whoever holds the lease asks for the next one, for everybody.
+    """
+
+    provider = CharField(max_length=20, unique=True)
+    access_token = TextField(null=True)
+    version = IntegerField(default=0)
+    received_at = UtcDateTime(null=True)
+    expires_at = UtcDateTime(null=True)
+    lease_owner = CharField(max_length=64, null=True)
+    lease_until = UtcDateTime(null=True)
+
+
+class PendingRevocation(BaseModel):
+    """A token (sealed) of an unlinked account that its provider could not be told of yet."""
+
+    provider = CharField(max_length=20)
+    token = TextField()

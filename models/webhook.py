@@ -10,7 +10,8 @@ from models.linked_account import LinkedAccount
 class WebhookSubscription(BaseModel):
     """Our registration at a provider: an unguessable endpoint and a secret (sealed) of its own.
 
-    state: wanted (the row is made before the provider is asked) -> active | retrying. Unlinking deletes the row.
+    state: wanted (the row is made before the provider is asked) -> active | retrying | disabled | gone (until it is made
+    anew). Unlinking deletes the row.
     """
 
     linked_account = ForeignKeyField(LinkedAccount, unique=True, on_delete="CASCADE")

@@ -13,7 +13,7 @@ from services.runtime import Runtime
 MOST_IN_HAND = 32 * 1024 * 1024
 """Bytes of deliveries that one process holds in memory at a time, slow senders' included."""
 RETRY_AFTER = 5
-
+RECEIVED = {"data": {"received": True}, "error": None}
 
 REFUSALS = {
     webhooks.UnknownEndpoint: (404, "NOT_FOUND", "No subscription has this address."),
@@ -55,7 +55,7 @@ def blueprint(rt: Runtime) -> Blueprint:
     routes = Blueprint("webhooks", __name__)
     in_hand = _InHand()
 
-    def answer(find: Callable[[], webhooks.Target], success: object) -> Response:
+    def handle(find: Callable[[], webhooks.Target], success: object) -> Response:
         """Size, endpoint, and only then the body: whoever does not know an endpoint keeps nobody waiting."""
         announced = request.content_length
         if announced is not None and announced > MAX_WEBHOOK_BODY:
@@ -66,24 +66,29 @@ def blueprint(rt: Runtime) -> Blueprint:
                 body = read_body(MAX_WEBHOOK_BODY)
                 if body is None:
                     return _too_large()
-                webhooks.receive(rt, target, request.headers, body)
+                answer = webhooks.receive(rt, target, request.headers, body)
         except tuple(REFUSALS) as refusal:
             return error(*REFUSALS[type(refusal)])
         except (_Full, webhooks.NotStored):
             response = error(503, "TRY_AGAIN", "The delivery could not be stored now. Send it again.")
             response.headers["Retry-After"] = str(RETRY_AFTER)
             return response
-        return json_response(success)
+        return json_response(success if answer is None else answer)
+
+    @routes.post("/webhooks/<provider>")
+    def app(provider: str) -> Response:
+        """One address and secret per app."""
+        return handle(lambda: webhooks.of_app(rt, provider), RECEIVED)
 
     @routes.post("/webhooks/<provider>/<endpoint>")
     def own(provider: str, endpoint: str) -> Response:
         """One unguessable endpoint and secret per subscription."""
-        return answer(lambda: webhooks.subscribed(rt, provider, endpoint), {"data": {"received": True}, "error": None})
+        return handle(lambda: webhooks.subscribed(rt, provider, endpoint), RECEIVED)
 
     @routes.post("/webhooks/cal/booking.created")
     @routes.post("/webhooks/cal/booking.updated")
     def existing() -> Response:
         """For existing Cal.com set-ups: one configured secret, off (404) unless set."""
-        return answer(lambda: webhooks.shared(rt), {"status": "success"})
+        return handle(lambda: webhooks.shared(rt), {"status": "success"})
 
     return routes

@@ -21,6 +21,7 @@ class Outgoing:
     """What is to be sent to one subscription.
 
     `variants` are the headers that replace those of the same name when a fault asks for them: `unsigned`, `wrong-signature`.
+    One that is replaced by nothing is not sent at all.
     """
 
     subscription: str
@@ -36,6 +37,8 @@ class Outgoing:
     """Headers that replace those of the same name when it is tried again; None: the identical bytes and headers."""
     told: Callable[["Outgoing", bool], None] | None = None
     """Called after each try with whether it arrived."""
+    settles: Callable[[int, bytes], bool] | None = None
+    """Whether an answer of this status and body counts as arrived; None: any 2xx. What counts is not tried again."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,20 @@ class Deliveries:
             wait([self._pool.submit(self._with_faults, outgoing) for outgoing in batch], timeout=TIME_LIMIT)
 
     def send_soon(self, batch: Sequence[Outgoing]) -> None:
-        """The same without waiting: for providers that answer first and deliver afterwards."""
-        for outgoing in batch:
-            future = self._pool.submit(self._with_faults, outgoing)
+        """The same without waiting: for providers that answer first and deliver afterwards.
+
+        To one subscription one after the other, in this order.
+        """
+        for subscription in dict.fromkeys(outgoing.subscription for outgoing in batch):
+            line = [outgoing for outgoing in batch if outgoing.subscription == subscription]
+            future = self._pool.submit(self._in_turn, line)
             with self._lock:
                 self._under_way.add(future)
             future.add_done_callback(self._over)
+
+    def _in_turn(self, line: Sequence[Outgoing]) -> None:
+        for outgoing in line:
+            self._with_faults(outgoing)
 
     def _over(self, future: Future[None]) -> None:
         with self._lock:
@@ -110,14 +121,20 @@ class Deliveries:
 
     def repeat(self) -> int:
         """Tries again whatever is due by the sandbox's clock; answers how many."""
-        now = self._clock.now()
-        with self._lock:
-            due = sorted((one for one in self._repeats if one.due <= now), key=lambda one: one.due)
-            self._repeats = [one for one in self._repeats if one.due > now]
-        for one in due:
+        now, sent = self._clock.now(), 0
+        # One at a time: a failed try may be what makes the provider give up on the rest of them.
+        while (one := self._take_due(now)) is not None:
             fresh = one.outgoing.renewed() if one.outgoing.renewed else {}
             self._post(replace(one.outgoing, headers=one.outgoing.headers | fresh), one.tries)
-        return len(due)
+            sent += 1
+        return sent
+
+    def _take_due(self, now: datetime) -> Repeat | None:
+        with self._lock:
+            due = min((one for one in self._repeats if one.due <= now), key=lambda one: one.due, default=None)
+            if due is not None:
+                self._repeats.remove(due)
+            return due
 
     def forget(self, subscription: str) -> None:
         """What waits for this subscription is not tried again."""
@@ -129,7 +146,8 @@ class Deliveries:
         copies = 1
         for fault in faults:
             if fault.kind in outgoing.variants:
-                outgoing = replace(outgoing, headers=outgoing.headers | outgoing.variants[fault.kind])
+                headers = outgoing.headers | outgoing.variants[fault.kind]
+                outgoing = replace(outgoing, headers={name: value for name, value in headers.items() if value})
             elif fault.kind == "duplicate":
                 copies = int(fault.effect.get("count", 2))
         stop = next((fault for fault in faults if fault.kind in {"drop", "park", "reorder", "delay"}), None)
@@ -176,14 +194,15 @@ class Deliveries:
         return None if known is None else self._post(known.outgoing)
 
     def _post(self, outgoing: Outgoing, tries: int = 0) -> Delivery:
-        entry = self._record(outgoing)
+        entry, arrived = self._record(outgoing), False
         try:
             answer = self._client.post(outgoing.url, content=outgoing.body, headers=outgoing.headers, timeout=outgoing.time_limit)
             entry.status = answer.status_code
+            arrived = outgoing.settles(answer.status_code, answer.content) if outgoing.settles else answer.is_success
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as problem:
             # A subscriber that cannot be reached is never an error for the one who made the booking.
             entry.error = f"{type(problem).__name__}: {problem}"
-        self._note(outgoing, tries, arrived=entry.status is not None and 200 <= entry.status < 300)
+        self._note(outgoing, tries, arrived=arrived)
         return entry
 
     def _note(self, outgoing: Outgoing, tries: int, *, arrived: bool) -> None:

@@ -17,6 +17,7 @@ from sandbox.calcom.availability import Span
 from sandbox.calcom.booking_changes import Setting
 from sandbox.calcom.errors import CalError, CoreError
 from sandbox.calcom.state import Booking, EventType
+from sandbox.calendly import overview as calendly
 from sandbox.deliveries import Outgoing
 from sandbox.world import World
 
@@ -35,6 +36,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "dropped": ("Webhooks are lost", {"webhook": "*"}, {"kind": "drop"}),
     "reorder": ("Webhooks arrive in the wrong order", {"webhook": "*"}, {"kind": "reorder"}),
     "unsigned": ("Webhooks come without a signature", {"webhook": "*"}, {"kind": "unsigned"}),
+    **calendly.FAULTS,
 }
 
 
@@ -73,6 +75,7 @@ def index() -> str:
             faults=world.faults.entries(),
             common=FAULTS,
             clock=world.clock.describe(),
+            calendly=calendly.of(world),
         )
 
 

@@ -13,7 +13,9 @@ from models import Booking as Row
 from models import BookingChange as ChangeRow
 from models import EventType as EventTypeRow
 from models import LinkedAccount as AccountRow
+from models import Meeting as MeetingRow
 from models import Participant as ParticipantRow
+from models import Recording as RecordingRow
 from schema.connections import Edge, Key, cut, page, size
 from schema.context import Context, Info, given
 from schema.event_types import EventType, shown
@@ -40,6 +42,15 @@ class Participant:
 class Answer:
     question: str = strawberry.field(description="The question.")
     answer: str = strawberry.field(description="The answer.")
+
+
+@strawberry.type(description="One file of a recorded meeting; for participants.")
+class Recording:
+    id: strawberry.ID = strawberry.field(description="Convene's id.")
+    kind: str = strawberry.field(description="What it is, in the provider's words, as in shared_screen_with_speaker_view.")
+    url: str = strawberry.field(description="The page on which it is played.")
+    start: datetime = strawberry.field(description="When it begins.")
+    end: datetime = strawberry.field(description="When it ends.")
 
 
 @strawberry.enum(description="How a booking can be moved by the viewer.")
@@ -129,6 +140,20 @@ class Batch:
         return bookings.host_accounts_of(self.ids)
 
     @cached_property
+    def meetings(self) -> dict[str, MeetingRow]:
+        ids = {row.meeting_id for row in self.rows if row.meeting_id}
+        return {row.id: row for row in MeetingRow.select().where(MeetingRow.id.in_(ids))} if ids else {}
+
+    @cached_property
+    def recordings(self) -> dict[str, list[RecordingRow]]:
+        grouped: dict[str, list[RecordingRow]] = {}
+        if self.meetings:
+            query = RecordingRow.select().where(RecordingRow.meeting.in_(list(self.meetings)))
+            for row in query.order_by(RecordingRow.start, RecordingRow.id):
+                grouped.setdefault(row.meeting_id, []).append(row)
+        return grouped
+
+    @cached_property
     def busy(self) -> set[str]:
         return bookings.busy_with_operations(self.ids)
 
@@ -174,7 +199,17 @@ class Booking:
 
     @strawberry.field(description="The link to join, where there is one; for participants.")
     def meeting_url(self) -> str | None:
-        return self.row.meeting_url if self.batch.role(self.row) else None
+        if not self.batch.role(self.row):
+            return None
+        meeting = self.batch.meetings.get(self.row.meeting_id)
+        return self.row.meeting_url or (meeting.join_url if meeting is not None else None)
+
+    @strawberry.field(description="What was recorded of it, and what was made of that; for participants.")
+    def recordings(self) -> list[Recording]:
+        if not self.batch.role(self.row):
+            return []
+        rows = self.batch.recordings.get(self.row.meeting_id, [])
+        return [Recording(id=strawberry.ID(r.id), kind=r.kind, url=r.url, start=r.start, end=r.end) for r in rows]
 
     @strawberry.field(description="What was answered on the booking form; for the parties only.")
     def answers(self, info: Info) -> list[Answer]:
@@ -256,7 +291,7 @@ def _knows_address(info: Info, booking: Row, viewer_role: str | None, of: Partic
 def _rescheduling(info: Info, row: Row, batch: Batch) -> Rescheduling:
     rt, role = info.context.rt, batch.role(row)
     blockers = change_rules.move_blockers(row, role, batch.hosts.get(row.id), rt.clock.now(), busy=row.id in batch.busy)
-    page_url = change_rules.page_instead(rt, row, blockers)
+    page_url = change_rules.page_instead(rt, row, blockers, "move")
     mode = RescheduleMode.PROVIDER_PAGE if page_url else (RescheduleMode.NONE if blockers else RescheduleMode.API)
     return Rescheduling(
         mode=mode,

@@ -17,12 +17,13 @@ from schema.problems import (
     DifferentAccount,
     InvalidInput,
     NotConnected,
+    NotFound,
     ProviderFailure,
     ScopeMissing,
     answered,
 )
 from schema.scalars import ConnectionState, LinkKind, Provider, TimeZone, WebhookHealth
-from services import booking_sync, linked_accounts, linking, managed_users, tokens, webhook_subscriptions
+from services import booking_sync, linked_accounts, linking, managed_users, server_to_server, tokens, webhook_subscriptions
 from services.errors import ProviderError
 
 
@@ -147,8 +148,17 @@ class ProviderLinked:
 
 
 ConnectProviderResult = Annotated[
-    AuthorizationRedirect | ProviderLinked | InvalidInput | DifferentAccount | AccountInUse | ConnectionUnusable | ProviderFailure,
-    strawberry.union("ConnectProviderResult", description="What connectProvider answers. ProviderLinked at once for managed users."),
+    AuthorizationRedirect
+    | ProviderLinked
+    | InvalidInput
+    | NotFound
+    | DifferentAccount
+    | AccountInUse
+    | ConnectionUnusable
+    | ProviderFailure,
+    strawberry.union(
+        "ConnectProviderResult", description="What connectProvider answers. ProviderLinked at once for MANAGED_USER and SERVER_TO_SERVER."
+    ),
 ]
 
 
@@ -233,6 +243,8 @@ def connect_provider(info: Info, input: Given[ConnectProviderInput]) -> ConnectP
     rt, viewer, slug, switch = info.context.rt, info.context.viewer, input.provider.value, bool(input.switch_account)
     if input.kind is LinkKind.MANAGED_USER:
         return ProviderLinked(status=ConnectionStatus.of(managed_users.connect(rt, viewer, slug, switch_account=switch)))
+    if input.kind is LinkKind.SERVER_TO_SERVER:
+        return ProviderLinked(status=ConnectionStatus.of(server_to_server.connect(rt, viewer, slug, switch_account=switch)))
     begun = linking.begin(rt, viewer, slug, return_to=given(input.return_to), switch_account=switch)
     return AuthorizationRedirect(authorization_url=begun.url, state=begun.state, expires_at=begun.expires_at)
 

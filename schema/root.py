@@ -13,6 +13,7 @@ from schema import event_types as kinds
 from schema import linked_accounts as links
 from schema import notifications as news
 from schema import operations as intents
+from schema import schedules as hours
 from schema import webhooks as inbox
 from schema.limits import CACHED_DOCUMENTS, MAX_TOKENS, Limits
 from schema.scalars import SCALARS
@@ -30,6 +31,9 @@ class Query:
     event_types: kinds.EventTypeConnection | None = strawberry.field(
         resolver=kinds.listed,
         description="A host's bookable event types (public ones for anybody signed in; all for oneself). Default host: the viewer.",
+    )
+    schedules: list[hours.Schedule] = strawberry.field(
+        resolver=hours.listed, description="The viewer's working hours at each linked provider."
     )
     availability: slots.AvailabilityResult = strawberry.field(
         resolver=slots.find, description="Free slots of an event type, or of a booking that is to move."
@@ -70,6 +74,9 @@ class Mutation:
     create_default_event_types: kinds.CreateDefaultEventTypesResult = strawberry.mutation(
         resolver=kinds.create_defaults, description="Make the default set of event types, once."
     )
+    create_event_type: kinds.CreateEventTypeResult = strawberry.mutation(resolver=kinds.create, description="Make an event type.")
+    update_event_type: kinds.UpdateEventTypeResult = strawberry.mutation(resolver=kinds.update, description="Change an event type.")
+    update_schedule: hours.UpdateScheduleResult = strawberry.mutation(resolver=hours.update, description="Change working hours.")
     reschedule_booking: rescheduling.RescheduleBookingResult = strawberry.mutation(
         resolver=rescheduling.reschedule, description="Move a booking; it keeps its id."
     )

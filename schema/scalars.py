@@ -73,6 +73,11 @@ class LinkKind(Enum):
     MANAGED_USER = strawberry.enum_value(
         "MANAGED_USER", description="An account made with our platform credentials (Cal.com; deprecated there). Linked at once."
     )
+    SERVER_TO_SERVER = strawberry.enum_value(
+        "SERVER_TO_SERVER",
+        description="The user with the caller's verified e-mail in the account for which this installation has credentials of its "
+        "own (Zoom). Linked at once.",
+    )
 
 
 @strawberry.enum(description="How usable a connection is.")

@@ -49,7 +49,9 @@ def start(rt: Runtime, viewer: Viewer) -> Session:
     """Begin a session for the viewer's account. Raises NotConnected, ConnectionUnusable, ProviderFailure."""
     mine = LinkedAccount.select().where((LinkedAccount.user == viewer.user_id) & LinkedAccount.connected)
     for account in mine.order_by(LinkedAccount.provider):
-        client = rt.providers[account.provider].browser_client(account.kind)
+        if not rt.providers[account.provider].capabilities.managed_users:
+            continue
+        client = rt.managed_users(account.provider).browser_client(account.kind)
         if client is not None:
             break
     else:

@@ -1,7 +1,8 @@
 """Free slots of an event type, or of a booking that is to move: the coach's side.
 
 Cached per linked account, subject and UTC day, with the time each day was told. A warm read makes no provider call.
-Grid and rules are the provider's own; here they are only kept, cut to the window and turned into local days.
+Grid and rules are the provider's own; here they are only kept, cut to the window and turned into local days. What a coach
+with several linked accounts has in the others is taken out: to whoever books it is one calendar.
 """
 
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from peewee import EXCLUDED
 
 from models import AvailabilityCache, Booking, EventType, LinkedAccount, Participant, User
 from models.base import new_id
-from services import bookings, linked_accounts, tokens
-from services.errors import FieldProblem, InvalidInput, NotFound, ProviderError, ProviderFailure
+from services import bookings, intervals, linked_accounts, tokens
+from services.errors import ConnectionUnusable, FieldProblem, InvalidInput, NotFound, ProviderError, ProviderFailure
 from services.identity import Viewer, zone
+from services.intervals import Span
 from services.providers.base import AccountAuth
 from services.runtime import Runtime
 
@@ -23,6 +25,8 @@ FARTHEST = timedelta(days=731)
 KEPT_FOR = timedelta(days=2)
 WARM_DAYS = 14
 DAY = timedelta(days=1)
+BUSY = "busy"
+"""The subject under which an account's busy times are kept, in spans of minutes."""
 
 
 @dataclass(frozen=True)
@@ -101,15 +105,29 @@ def find(
     if booking_id is not None:
         subject = of_booking(rt, viewer, booking_id, minutes)
     else:
-        subject = _of_event_type(viewer, event_type_id or "", minutes)
+        subject = _of_event_type(rt, viewer, event_type_id or "", minutes)
     now = rt.clock.now()
     starts, as_of, asked, error = _starts(rt, subject, max(start, now), end, max_age)
-    state = "UNAVAILABLE" if error else ("FRESH" if asked else "CACHED")
     warnings = _warnings(rt, viewer, subject)
     if error:
         warnings.append(Notice("STALE", f"These times were last checked at {as_of:%H:%M} UTC; the calendar cannot be reached now."))
-    source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, state, as_of)
-    return Availability(starts, subject.minutes, zone_name or viewer.time_zone, now, [source], warnings)
+    source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, _state(asked=asked, error=error), as_of)
+    others = elsewhere(rt, subject, max(start, now), end, max_age) if end > now else Elsewhere()
+    if others.unknown:
+        warnings.append(Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now; it is not looked at here."))
+    free = _without(starts, subject.minutes, others.busy)
+    return Availability(free, subject.minutes, zone_name or viewer.time_zone, now, [source, *others.sources], warnings)
+
+
+def _state(*, asked: bool, error: bool) -> str:
+    return "UNAVAILABLE" if error else ("FRESH" if asked else "CACHED")
+
+
+def _without(starts: list[datetime], minutes: int, busy: list[Span]) -> list[datetime]:
+    if not busy:
+        return starts
+    free = set(intervals.free_of([intervals.minute(at) for at in starts], minutes, busy))
+    return [at for at in starts if intervals.minute(at) in free]
 
 
 def _check_window(now: datetime, start: datetime, end: datetime, max_age: timedelta) -> None:
@@ -129,7 +147,7 @@ def _check_window(now: datetime, start: datetime, end: datetime, max_age: timede
 # ---- subjects ------------------------------------------------------------------------------------------------------------
 
 
-def _of_event_type(viewer: Viewer, event_type_id: str, minutes: int | None) -> Subject:
+def _of_event_type(rt: Runtime, viewer: Viewer, event_type_id: str, minutes: int | None) -> Subject:
     row = EventType.get_or_none((EventType.id == event_type_id) & EventType.active)
     account = _account(row.linked_account_id) if row else None
     if row is None or account is None or (row.hidden and row.host_id != viewer.person_id):
@@ -138,6 +156,9 @@ def _of_event_type(viewer: Viewer, event_type_id: str, minutes: int | None) -> S
     if minutes is not None and minutes not in offered:
         raise InvalidInput.of("durationMinutes", f"This event type lasts {', '.join(map(str, sorted(offered)))} minutes.")
     own = minutes if minutes not in {None, row.duration_minutes} else None
+    if own is not None and not rt.providers[row.provider].capabilities.slots_by_length:
+        label = rt.providers[row.provider].label
+        raise InvalidInput.of("durationMinutes", f"{label} tells free times for {row.duration_minutes} minutes only.")
     user = User.get_by_id(account.user_id)
     return Subject(account, row.external_id, minutes or row.duration_minutes, own, None, row.host_id, user.name or account.name or "")
 
@@ -195,7 +216,7 @@ def _starts(
     if end <= start:
         return [], now, False, False
     wanted = _days(start, end)
-    cached = _cached(subject, wanted)
+    cached = _cached(subject.account.id, subject.key, wanted)
     fresh_from = now - max_age
     missing = [d for d in wanted if d not in cached or max_age == timedelta(0) or cached[d][1] < fresh_from]
     error = False
@@ -218,10 +239,10 @@ def _days(start: datetime, end: datetime) -> list[str]:
     return [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
 
 
-def _cached(subject: Subject, days: list[str]) -> dict[str, tuple[list[int], datetime]]:
+def _cached(account_id: str, key: str, days: list[str]) -> dict[str, tuple[list[Any], datetime]]:
     rows = AvailabilityCache.select().where(
-        (AvailabilityCache.linked_account == subject.account.id)
-        & (AvailabilityCache.subject == subject.key)
+        (AvailabilityCache.linked_account == account_id)
+        & (AvailabilityCache.subject == key)
         & AvailabilityCache.day.in_(days)
     )
     return {row.day: (row.starts, row.as_of) for row in rows}
@@ -229,7 +250,7 @@ def _cached(subject: Subject, days: list[str]) -> dict[str, tuple[list[int], dat
 
 def fetch(rt: Runtime, subject: Subject, first: str, last: str) -> dict[str, tuple[list[int], datetime]]:
     """Ask the provider for whole UTC days, in pieces that it accepts, and keep the answer. Raises ProviderError, Problems."""
-    provider = rt.providers[subject.account.provider]
+    provider = rt.scheduling(subject.account.provider)
     piece = provider.capabilities.slots_window
     start = datetime.fromisoformat(first).replace(tzinfo=UTC)
     end = datetime.fromisoformat(last).replace(tzinfo=UTC) + DAY
@@ -250,18 +271,18 @@ def fetch(rt: Runtime, subject: Subject, first: str, last: str) -> dict[str, tup
     }
     for at in found:
         days[at.date().isoformat()][0].append(int(at.timestamp()) // 60)
-    _keep(subject, days)
+    _keep(subject.account.id, subject.key, days)
     return days
 
 
-def _keep(subject: Subject, days: dict[str, tuple[list[int], datetime]]) -> None:
+def _keep(account_id: str, key: str, days: dict[str, tuple[list[Any], datetime]]) -> None:
     """One statement. An answer that is older than what another thread stored, or than the last news, is not kept."""
     as_of = next(iter(days.values()))[1]
-    row = LinkedAccount.select(LinkedAccount.calendar_changed_at).where(LinkedAccount.id == subject.account.id).tuples().first()
+    row = LinkedAccount.select(LinkedAccount.calendar_changed_at).where(LinkedAccount.id == account_id).tuples().first()
     if row is None or (row[0] is not None and row[0] > as_of):
         return
     rows = [
-        {"id": new_id(), "linked_account": subject.account.id, "subject": subject.key, "day": day, "starts": starts, "as_of": as_of}
+        {"id": new_id(), "linked_account": account_id, "subject": key, "day": day, "starts": starts, "as_of": as_of}
         for day, (starts, _) in days.items()
     ]
     list(
@@ -277,6 +298,101 @@ def _keep(subject: Subject, days: dict[str, tuple[list[int], datetime]]) -> None
     )
 
 
+# ---- the coach's other calendars --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """When the coach is taken outside the account that is asked for slots, and how well that is known."""
+
+    busy: list[Span] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    unknown: bool = False
+    """A calendar that is linked and should be usable could not be asked."""
+
+
+def elsewhere(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age: timedelta) -> Elsewhere:
+    """Busy times of the coach's other linked accounts, and their bookings there as Convene knows them."""
+    spans, sources, unknown = _booked(subject, start, end), [], False
+    for account in _others(rt, subject.account):
+        if account.problem_code in tokens.NEEDS_PERSON:
+            sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, "NOT_CONNECTED", None))
+            continue
+        found, as_of, state = _busy(rt, account, start, end, max_age)
+        spans += found
+        unknown |= state == "UNAVAILABLE"
+        sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, state, as_of))
+    if subject.moving is not None:
+        # through a calendar that both providers look at, the booking that moves may stand there as well
+        itself = intervals.covering(subject.moving.start, subject.moving.end)
+        spans = [span for span in spans if span != itself]
+    return Elsewhere(intervals.merged(spans), sources, unknown)
+
+
+def _others(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
+    scheduling = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
+    query = LinkedAccount.select().where(
+        (LinkedAccount.user == account.user_id)
+        & LinkedAccount.connected
+        & LinkedAccount.provider.in_(scheduling)
+        & (LinkedAccount.id != account.id)
+    )
+    return list(query.order_by(LinkedAccount.provider))
+
+
+def _booked(subject: Subject, start: datetime, end: datetime) -> list[Span]:
+    rows = (
+        Booking.select(Booking.start, Booking.end)
+        .join(Participant)
+        .where(
+            (Participant.person == subject.host_id)
+            & Participant.role.in_(["COACH", "MENTEE"])
+            & (Booking.provider != subject.account.provider)
+            & Booking.status.in_(["PENDING", "CONFIRMED"])
+            & (Booking.start < end)
+            & (Booking.end > start)
+        )
+        .tuples()
+    )
+    return [intervals.covering(*row) for row in rows]
+
+
+def _busy(
+    rt: Runtime, account: LinkedAccount, start: datetime, end: datetime, max_age: timedelta
+) -> tuple[list[Span], datetime | None, str]:
+    wanted = _days(start, end)
+    cached = _cached(account.id, BUSY, wanted)
+    fresh_from = rt.clock.now() - max_age
+    missing = [d for d in wanted if d not in cached or max_age == timedelta(0) or cached[d][1] < fresh_from]
+    error = False
+    if missing:
+        try:
+            cached |= _fetch_busy(rt, account, missing[0], missing[-1])
+        except (ProviderError, ProviderFailure, ConnectionUnusable):
+            error = True
+    known = [cached[d] for d in wanted if d in cached]
+    as_of = min((at for _, at in known), default=None)
+    return [(s, e) for spans, _ in known for s, e in spans], as_of, _state(asked=bool(missing), error=error)
+
+
+def _fetch_busy(rt: Runtime, account: LinkedAccount, first: str, last: str) -> dict[str, tuple[list[Any], datetime]]:
+    """Whole UTC days, in pieces that the provider accepts; a span is kept with each day that it touches."""
+    provider = rt.scheduling(account.provider)
+    start = begin = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    end = datetime.fromisoformat(last).replace(tzinfo=UTC) + DAY
+    as_of, found = rt.clock.now(), []
+    while start < end:
+        until = min(start + provider.capabilities.busy_window, end)
+        found += provider.busy(AccountAuth(account.id), start=start, end=until)
+        start = until
+    days: dict[str, tuple[list[Any], datetime]] = {day: ([], as_of) for day in _days(begin, end)}
+    for busy_from, busy_to in found:
+        for day in _days(max(busy_from, begin), min(busy_to, end)) if busy_to > begin and busy_from < end else ():
+            days[day][0].append(intervals.covering(busy_from, busy_to))
+    _keep(account.id, BUSY, days)
+    return days
+
+
 def forget(rt: Runtime, account_ids: Any) -> None:
     """Something changed in these accounts' calendars: what is cached, or on its way from before, no longer holds."""
     LinkedAccount.update(calendar_changed_at=rt.clock.now()).where(LinkedAccount.id.in_(account_ids)).execute()
@@ -289,14 +405,16 @@ def warm(rt: Runtime, account_id: str) -> None:
     now = rt.clock.now()
     if account is None or account.last_used_at is None or now - account.last_used_at > tokens.USED_WITHIN:
         return
-    user = User.get_by_id(account.user_id)
+    user, last = User.get_by_id(account.user_id), (now + timedelta(days=WARM_DAYS)).date().isoformat()
+    if _others(rt, account):
+        _fetch_busy(rt, account, now.date().isoformat(), last)
     rows = EventType.select().where((EventType.linked_account == account_id) & EventType.active & ~EventType.hidden)
     # a list: an open cursor would keep its snapshot on a connection that is given back before the provider is called
     for row in list(rows.order_by(EventType.id).limit(10)):
         if rt.stopping.is_set():
             return
         subject = Subject(account, row.external_id, row.duration_minutes, None, None, row.host_id, user.name)
-        fetch(rt, subject, now.date().isoformat(), (now + timedelta(days=WARM_DAYS)).date().isoformat())
+        fetch(rt, subject, now.date().isoformat(), last)
 
 
 def clean_up(rt: Runtime) -> int:

@@ -1,7 +1,7 @@
 """A meeting as the provider has it: the chain of bookings that it became, and what that chain says happened.
 
-A meeting that is moved becomes a new booking at Cal.com, linked to the old one both ways. Such a chain is one booking
-here. Everything that happened is derived from the chain itself, under a key made of the provider's own ids.
+A meeting that is moved becomes a new booking at Cal.com, and a new invitee of a new event at Calendly; the old and the
+new name each other. Such a chain is one booking here. Everything that happened is derived from the chain itself, under a key made of the provider's own ids.
 """
 
 import hashlib
@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
-from models import Booking, BookingExternalId
+from models import Booking, BookingExternalId, LinkedAccount
 from models.base import new_id
-from services.providers.base import Auth, RemoteBooking
+from services import tokens
+from services.providers.base import AccountAuth, Auth, RemoteBooking
 from services.runtime import Runtime
 
 LONGEST_CHAIN = 50
@@ -25,6 +26,7 @@ class Change:
     facts: str
     at: datetime
     by_email: str | None = None
+    by: str | None = None
     previous_start: datetime | None = None
     previous_end: datetime | None = None
     new_start: datetime | None = None
@@ -44,13 +46,28 @@ def move_key(before_id: str, after_id: str) -> str:
     return _logical_key("MOVED", f"{before_id}>{after_id}")
 
 
+def reader(rt: Runtime, slug: str, account_id: str | None) -> Auth:
+    """In whose name a booking is read: the account's; nobody's where the provider asks for none and the link is of no use.
+
+    Raises ConnectionUnusable where a token is needed and there is none.
+    """
+    account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
+    if account is not None and account.problem_code is None:
+        return AccountAuth(account.id)
+    if rt.providers[slug].capabilities.anonymous:
+        return None
+    if account is None or account.problem_code in tokens.NEEDS_PERSON:
+        raise tokens.unusable(rt, account or LinkedAccount(provider=slug))
+    return AccountAuth(account.id)
+
+
 def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict[str, RemoteBooking] | None = None) -> list[RemoteBooking]:
     """The booking behind an id as the provider has it now, with what came before and after it, oldest first.
 
     Going back ends where our tables already know the id; `known` are bookings that were just listed. Empty: no such
     booking there. Raises ProviderError.
     """
-    provider, listed = rt.providers[slug], known or {}
+    provider, listed = rt.scheduling(slug), known or {}
 
     def get(uid: str) -> RemoteBooking | None:
         return listed.get(uid) or provider.booking(auth, uid)
@@ -91,9 +108,10 @@ def changes_of(booking: Booking | None, chain: list[RemoteBooking], requested: s
     if booking is None or head.previous_id is None:
         found.append(Change("BOOKED", head.external_id, head.created_at, new_start=head.start, by_email=_booker(head)))
     elif head.previous_id == booking.external_id:
-        found.append(_move(head.previous_id, booking.start, booking.end, None, head))
+        found.append(_move(head.previous_id, booking.start, booking.end, head))
     for before, after in pairwise(chain):
-        found.append(_move(before.external_id, before.start, before.end, before.changed_by_email, after))
+        who = {"by_email": before.changed_by_email, "by": before.changed_by, "reason": before.cancellation_reason}
+        found.append(_move(before.external_id, before.start, before.end, after, **who))
     was_pending = booking is not None and booking.status == "PENDING" and booking.external_id == tail.external_id
     if tail.status == "CONFIRMED" and tail.next_id is None and (was_pending or tail.external_id in requested):
         found.append(Change("CONFIRMED", tail.external_id, tail.updated_at))
@@ -104,6 +122,7 @@ def changes_of(booking: Booking | None, chain: list[RemoteBooking], requested: s
                 tail.external_id,
                 tail.updated_at,
                 by_email=tail.changed_by_email,
+                by=tail.changed_by,
                 previous_start=tail.start,
                 previous_end=tail.end,
                 reason=tail.cancellation_reason,
@@ -112,16 +131,26 @@ def changes_of(booking: Booking | None, chain: list[RemoteBooking], requested: s
     return found
 
 
-def _move(before_id: str, start: datetime, end: datetime, by_email: str | None, after: RemoteBooking) -> Change:
+def _move(
+    before_id: str,
+    start: datetime,
+    end: datetime,
+    after: RemoteBooking,
+    *,
+    by_email: str | None = None,
+    by: str | None = None,
+    reason: str | None = None,
+) -> Change:
     return Change(
         "MOVED",
         f"{before_id}>{after.external_id}",
         after.created_at,
         by_email=by_email,
+        by=by,
         previous_start=start,
         previous_end=end,
         new_start=after.start,
-        reason=after.reschedule_reason,
+        reason=after.reschedule_reason or reason,
     )
 
 

@@ -1,7 +1,7 @@
 """What the provider tells of a booking, into our tables; the same result in any order and any number of times.
 
-A meeting that is moved becomes a new booking at Cal.com, linked to the old one both ways. Such a chain is one booking
-here. Everything that happened is derived from the chain itself and recorded under a key made of the provider's own ids,
+A meeting that is moved becomes a new booking at its provider, linked to the old one both ways. Such a chain is one
+booking here. Everything that happened is derived from the chain itself and recorded under a key made of the provider's own ids,
 so webhook, reconciler and our own write record (and notify) each change once between them.
 
 Every writer of bookings takes its locks in this order: persons by id, then the booking.
@@ -29,7 +29,7 @@ from models import (
     WebhookEvent,
 )
 from models.base import for_update, new_id, transactional
-from services import claims, notifications, people
+from services import claims, drift, meetings, notifications, people
 from services.booking_chains import Change, changes_of, move_key
 from services.logging import get_logger
 from services.providers.base import RemoteBooking, RemotePerson
@@ -88,6 +88,10 @@ def record(
         Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
     if changed or news:
         _forget_availability(rt, booking)
+    if current and (changed or news or tail.incomplete):
+        meetings.follow(rt, booking.id, tail)
+    if changed and not added and source == "RECONCILER":
+        drift.missed(rt, booking, tail.updated_at)
     for change in news:
         if _is_news(account_id, change, source):
             notifications.about_change(rt, booking.id, change.id)
@@ -168,11 +172,14 @@ def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]
     if not successor and _left_for_another(booking, chain):
         _let_go(rt, booking)
         successor = True
-    if not successor or (booking.external_id == tail.external_id and tail.updated_at < booking.remote_updated_at):
+    # one that goes on elsewhere ends only where it goes on: what cannot be read yet tells it when it comes
+    goes_on = tail.next_id is not None
+    older = booking.external_id == tail.external_id and tail.updated_at < booking.remote_updated_at
+    if not successor or goes_on or older:
         _remember_ids(booking.id, slug, chain)
         return False, False
     values = _fields(rt, booking.id, slug, tail)
-    visible = ("title", "status", "start", "end", "location", "meeting_url", "is_group")
+    visible = ("title", "status", "start", "end", "location", "meeting_url", "is_group", "has_conference")
     changed = tail.external_id != booking.external_id or any(values[name] != getattr(booking, name) for name in visible)
     Booking.update(external_id=tail.external_id, **values).where(Booking.id == booking.id).execute()
     _remember_ids(booking.id, slug, chain)
@@ -191,6 +198,7 @@ def _let_go(rt: Runtime, booking: Booking) -> None:
         (BookingExternalId.provider == booking.provider) & (BookingExternalId.external_id == booking.external_id)
     ).execute()
     log.warning("a booking was forked at the provider", booking=booking.id, provider=booking.provider)
+    drift.note(booking, "FORKED", "It was moved twice at once at the provider; the other one is a booking of its own.")
     if booking.linked_account_id:
         claims.schedule("reconcile", booking.linked_account_id, rt.clock.now())
 
@@ -212,12 +220,17 @@ def _fields(rt: Runtime, booking_id: str, slug: str, remote: RemoteBooking) -> d
         "answers": seal(rt, "booking", booking_id, "answers", orjson.dumps(remote.answers).decode() if remote.answers else None),
         "cancellation_reason": seal(rt, "booking", booking_id, "cancellation_reason", remote.cancellation_reason),
         "remote_updated_at": remote.updated_at,
+        "occasion_id": remote.occasion_id,
+        "has_conference": remote.conference is not None,
     }
 
 
 def _remember_ids(booking_id: str, slug: str, chain: list[RemoteBooking]) -> None:
-    ids = {remote.external_id for remote in chain}
-    rows = [{"id": new_id(), "booking": booking_id, "provider": slug, "external_id": uid} for uid in sorted(ids)]
+    ids = {remote.external_id: remote.occasion_id for remote in chain}
+    rows = [
+        {"id": new_id(), "booking": booking_id, "provider": slug, "external_id": uid, "occasion_id": occasion}
+        for uid, occasion in sorted(ids.items())
+    ]
     list(
         BookingExternalId.insert_many(rows)
         .on_conflict(conflict_target=[BookingExternalId.provider, BookingExternalId.external_id], action="nothing")
@@ -280,6 +293,7 @@ def _insert(rt: Runtime, booking: Booking, change: Change, source: str, operatio
     """Record the change unless it is recorded; True when it was news. Our own operation's change bears its mark."""
     ours = operation is not None and operation.kind == change.kind and _meant(operation, change)
     actor_id, by = (operation.actor_id, None) if ours and operation else _actor(booking, change.by_email)
+    by = by or change.by
     reason = change.reason
     if ours and operation and operation.reason:
         reason = unseal(rt, "operation", operation.id, "reason", operation.reason)

@@ -1,23 +1,25 @@
 """Bookings by reading the provider's lists: on linking, on demand, and regularly, because webhooks get lost.
 
-Cal.com never repeats a delivery. The incremental run asks for what was updated since the last one; the reconciling run
-lists the whole window and asks for each open booking that the list no longer has.
+Cal.com never repeats a delivery, and Calendly switches a subscription off for good. The incremental run asks for what was
+updated since the last one; the reconciling run lists the whole window and asks for each open booking that the list no
+longer has.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models import Booking, BookingExternalId, LinkedAccount
-from services import booking_chains, booking_records, linked_accounts
-from services.errors import BadAnswer, ConveneError, ProviderError, ProviderFailure
+from services import booking_chains, booking_records, drift, linked_accounts
+from services.errors import BadAnswer, ConveneError, ProviderError, ProviderFailure, RateLimited
 from services.identity import Viewer
 from services.logging import get_logger
-from services.providers.base import AccountAuth, RemoteBooking
+from services.providers.base import AccountAuth, Occasion, RemoteBooking
 from services.runtime import Runtime
 
 log = get_logger("sync")
 
 PAST = timedelta(days=90)
+NEAR = timedelta(days=2)
 OVERLAP = timedelta(minutes=10)
 """Read again from a little before the last run: two clocks are involved, and re-reading is harmless."""
 
@@ -33,6 +35,8 @@ class SyncResult:
 
 def sync_mine(rt: Runtime, viewer: Viewer, slug: str) -> SyncResult:
     """Read everything of the viewer's account now. Raises NotConnected, ConnectionUnusable, ProviderFailure."""
+    if not rt.providers[slug].capabilities.scheduling:
+        raise linked_accounts.not_scheduling(rt, slug)
     account = linked_accounts.find(viewer, slug)
     try:
         return sync(rt, account.id, full=True)
@@ -60,11 +64,8 @@ def _remember(account: LinkedAccount, **values: object) -> None:
 
 
 def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | None) -> SyncResult:
-    provider, auth, slug = rt.providers[account.provider], AccountAuth(account.id), account.provider
-    listed = {}
-    for remote in provider.bookings(auth, updated_since=since, starts_after=now - PAST if since is None else None):
-        _go_on(rt, now)
-        listed[remote.external_id] = remote
+    slug, seen = account.provider, _Seen(rt, account.provider, now)
+    listed, interrupted = _listed(rt, account, now, since, seen)
     # what the list tells by itself is one chain each: start from those that nothing in the list continues
     tails = [remote for remote in listed.values() if remote.next_id not in listed]
     added = changed = 0
@@ -80,9 +81,56 @@ def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | N
             continue
         added += result.added
         changed += result.changed and not result.added
+    if interrupted is not None:
+        raise interrupted
     if since is None:
-        changed += _missing(rt, account, listed, now)
-    return SyncResult(len(tails), added, changed)
+        changed += _missing(rt, account, {*listed, *seen.unchanged_ids}, now)
+    return SyncResult(len(tails) + len(seen.unchanged_ids), added, changed)
+
+
+def _listed(
+    rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | None, seen: "_Seen"
+) -> tuple[dict[str, RemoteBooking], ProviderError | None]:
+    """What the provider lists; and the error that ended it early. What was read before that is kept, so that a long list
+    at a provider with a small limit comes to its end over several runs."""
+    listed: dict[str, RemoteBooking] = {}
+    remotes = rt.scheduling(account.provider).bookings(
+        AccountAuth(account.id), updated_since=since, starts_after=now - PAST, unchanged=seen.unchanged
+    )
+    try:
+        for remote in remotes:
+            _go_on(rt, now)
+            listed[remote.external_id] = remote
+    except RateLimited as error:
+        return listed, error
+    return listed, None
+
+
+class _Seen:
+    """Which events are here as the provider has them, place by place, so that their places need not be read again."""
+
+    def __init__(self, rt: Runtime, slug: str, now: datetime) -> None:
+        self._rt, self._slug, self._now = rt, slug, now
+        self.unchanged_ids: set[str] = set()
+
+    def unchanged(self, occasion: Occasion) -> bool:
+        """Not near its time: who did not come is marked then, and perhaps not told by the event's own time of change."""
+        _go_on(self._rt, self._now)
+        if self._now - NEAR < occasion.start < self._now:
+            return False
+        rows = list(
+            BookingExternalId.select(BookingExternalId.external_id, Booking.external_id, Booking.status, Booking.remote_updated_at)
+            .join(Booking)
+            .where((BookingExternalId.provider == self._slug) & (BookingExternalId.occasion_id == occasion.id))
+            .tuples()
+        )
+        # a place that somebody moved away from is over for good
+        present = [(status, at) for place, here, status, at in rows if place == here]
+        taken = sum(status == "CONFIRMED" for status, _ in present)
+        same = (len(rows), taken) == (occasion.places, occasion.taken) and all(at >= occasion.updated_at for _, at in present)
+        if same:
+            self.unchanged_ids.update(place for place, *_ in rows)
+        return same
 
 
 def _go_on(rt: Runtime, now: datetime) -> None:
@@ -111,7 +159,7 @@ def _apply(rt: Runtime, account: LinkedAccount, slug: str, external_id: str, lis
     return booking_records.record(rt, account.id, slug, chain, source="RECONCILER")
 
 
-def _missing(rt: Runtime, account: LinkedAccount, listed: dict[str, RemoteBooking], now: datetime) -> int:
+def _missing(rt: Runtime, account: LinkedAccount, listed: set[str], now: datetime) -> int:
     """Open bookings to come that the whole list no longer has: read each one."""
     rows = Booking.select().where(
         (Booking.linked_account == account.id)
@@ -126,4 +174,17 @@ def _missing(rt: Runtime, account: LinkedAccount, listed: dict[str, RemoteBookin
             changed += booking_records.record(rt, account.id, row.provider, chain, source="RECONCILER").changed
         else:
             log.warning("booking no longer at the provider", booking=row.id, provider=row.provider)
+            drift.note(row, "GONE", "The provider no longer knows this booking.")
     return changed
+
+
+def read_again(rt: Runtime, booking_id: str) -> timedelta | None:
+    """The job: look once more at a booking of which the provider was still preparing a part. Raises what the provider does."""
+    booking = Booking.get_or_none(Booking.id == booking_id)
+    if booking is not None:
+        auth = booking_chains.reader(rt, booking.provider, booking.linked_account_id)
+        chain = booking_chains.read_chain(rt, booking.provider, auth, booking.external_id)
+        if chain:
+            # recording it arranges the next look, if there is to be one
+            booking_records.record(rt, booking.linked_account_id, booking.provider, chain, source="PROVIDER")
+    return None

@@ -26,12 +26,12 @@ def cancel(
     role = party(viewer, booking, "cancel")
     if booking.status == "CANCELLED":
         return Changed(booking.id)
-    if booking.is_group and role == "MENTEE":
-        page = rt.providers[booking.provider].booking_page(booking.external_id)
+    if booking.is_group and role == "MENTEE" and not rt.providers[booking.provider].capabilities.places:
+        page = rt.scheduling(booking.provider).booking_page(booking.external_id, "cancel")
         if page:
             return OnProviderPage(page, "Leave this group event on the provider's page; cancelling here would end it for everybody.")
     blockers = [b for b in move_blockers(booking, role, bookings.host_account(booking), rt.clock.now(), busy=False) if b != "GROUP_EVENT"]
-    if page := page_instead(rt, booking, blockers):
+    if page := page_instead(rt, booking, blockers, "cancel"):
         return OnProviderPage(page, "This booking can only be cancelled on the provider's own page.")
     operation, new = operations.begin(
         rt,
@@ -48,7 +48,7 @@ def cancel(
     with operations.unsent(rt, operation):
         auth, _ = caller(rt, viewer, booking, role)
     rt.step("operation.checked")
-    provider = rt.providers[booking.provider]
+    provider = rt.scheduling(booking.provider)
     return attempt(rt, booking, operation, lambda: provider.cancel(auth, operation.from_external_id, reason=reason))
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from models import Booking, LinkedAccount, Notification, Operation, Participant
+from models import Booking, Notification, Operation, Participant
 from models.base import from_ms, to_ms
 from services import booking_chains, booking_records, operations
 from services.availability import Notice
@@ -29,7 +29,7 @@ from services.errors import (
 )
 from services.linked_accounts import failure
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Auth, RemoteBooking
+from services.providers.base import Auth, RemoteBooking
 from services.providers.transport import EXCHANGE_LIMIT, WRITE_LIMIT
 from services.runtime import Runtime
 
@@ -128,7 +128,7 @@ def _read_back(rt: Runtime, operation: Operation, error: ProviderError) -> Chang
     """After a lost answer or a refusal: ask what the provider has of the old booking now."""
     booking = Booking.get_by_id(operation.booking_id)
     try:
-        chain = booking_chains.read_chain(rt, booking.provider, _reader(booking), operation.from_external_id)
+        chain = booking_chains.read_chain(rt, booking.provider, _reader(rt, booking), operation.from_external_id)
     except (ProviderError, Problem):
         raise InProgress(operation.id) from error
     if _done(operation, chain):
@@ -139,10 +139,8 @@ def _read_back(rt: Runtime, operation: Operation, error: ProviderError) -> Chang
     raise InProgress(operation.id)
 
 
-def _reader(booking: Booking) -> Auth:
-    """Reading by id needs no token at Cal.com; with one the budget is the account's own."""
-    account = LinkedAccount.get_or_none((LinkedAccount.id == booking.linked_account_id) & LinkedAccount.connected)
-    return AccountAuth(account.id) if account is not None and account.problem_code is None else None
+def _reader(rt: Runtime, booking: Booking) -> Auth:
+    return booking_chains.reader(rt, booking.provider, booking.linked_account_id)
 
 
 def _done(operation: Operation, chain: list[RemoteBooking]) -> bool:
@@ -224,7 +222,7 @@ def complete(rt: Runtime, operation: Operation) -> None:
         return
     booking = Booking.get_by_id(operation.booking_id)
     try:
-        chain = booking_chains.read_chain(rt, booking.provider, _reader(booking), operation.from_external_id)
+        chain = booking_chains.read_chain(rt, booking.provider, _reader(rt, booking), operation.from_external_id)
     except (ProviderError, Problem):
         later(rt, operation)
         return

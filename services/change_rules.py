@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from models import Booking, LinkedAccount, Operation, Participant
 from models.base import from_ms
@@ -52,11 +52,13 @@ def move_blockers(booking: Booking, role: str | None, host: LinkedAccount | None
     return found
 
 
-def page_instead(rt: Runtime, booking: Booking, blockers: list[str]) -> str | None:
-    """The provider's own page, where nothing but our missing access (or a group) stands in the way."""
-    if not blockers or not set(blockers) <= {"GROUP_EVENT", "HOST_NOT_CONNECTED"}:
+def page_instead(rt: Runtime, booking: Booking, blockers: list[str], action: Literal["move", "cancel"]) -> str | None:
+    """The provider's own page, where nothing but our missing access, a group, or a provider that cannot stands in the way."""
+    can = rt.providers[booking.provider].capabilities
+    ours = (action == "move" and not can.reschedules) or (can.places and booking.is_group)
+    if not (blockers or ours) or not set(blockers) <= {"GROUP_EVENT", "HOST_NOT_CONNECTED"}:
         return None
-    return rt.providers[booking.provider].booking_page(booking.external_id)
+    return rt.scheduling(booking.provider).booking_page(booking.external_id, action)
 
 
 def party(viewer: Viewer, booking: Booking, what: str) -> str:
@@ -73,7 +75,12 @@ def caller(rt: Runtime, viewer: Viewer, booking: Booking, role: str) -> tuple[Au
     accept the organiser's address from anybody and skip the coach's confirmation. The token is made sure of here: its
     problems must show before anything counts as sent. Raises ConnectionUnusable and ProviderFailure.
     """
-    auth, own = _in_whose_name(viewer, booking, role)
+    if rt.providers[booking.provider].capabilities.anonymous:
+        auth, own = _in_whose_name(viewer, booking, role)
+    else:
+        # only the host's token can do it at all
+        host = bookings.host_account(booking)
+        auth, own = (AccountAuth(host.id) if host else None), None
     if isinstance(auth, AccountAuth):
         tokens.ensure_valid(rt, auth.account_id)
     return auth, own
@@ -126,7 +133,8 @@ def clashes(viewer: Viewer, booking: Booking, participants: list[Participant], s
         )
     )
     for query, reason in ((taken, "BOOKED"), (held, "HELD")):
-        for person_id, busy_from, busy_to in list(query.tuples()):
+        # the places of a group event are one event
+        for person_id, busy_from, busy_to in sorted(set(query.tuples())):
             own = person_id == viewer.person_id
             found.append(
                 Conflict(

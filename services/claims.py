@@ -6,7 +6,8 @@ and the rest of its batch is not. Rows with fewer attempts come first, so that s
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -136,6 +137,45 @@ def work_off(rt: Runtime, model: type[BaseModel], batch: Batch, do: Callable[[An
                 do(row)
             finally:
                 in_background.reset(marked)
+
+
+@dataclass
+class Exclusive:
+    """That nobody else is at this. `hold`: also for so long after we are done, because an outcome is not known."""
+
+    hold: timedelta | None = None
+
+
+@contextmanager
+def exclusive(rt: Runtime, kind: str, key: str, *, lease: timedelta = LEASE) -> Iterator[Exclusive | None]:
+    """One at a time, over all replicas; None when somebody else is at it. The lease ends what a dead process held.
+
+    The row is no piece of work: its kind must not be one that jobs do.
+    """
+    owner = f"{rt.owner}:{next(_numbers)}"
+    until = rt.clock.database_now(lease)
+    taken = list(
+        JobClaim.insert(id=new_id(), kind=kind, key=key, due_at=rt.clock.now(), lease_owner=owner, lease_until=until)
+        .on_conflict(
+            conflict_target=[JobClaim.kind, JobClaim.key],
+            update={JobClaim.lease_owner: owner, JobClaim.lease_until: until},
+            where=JobClaim.lease_until < rt.clock.database_now(),
+        )
+        .returning(JobClaim.id)
+        .tuples()
+        .execute()
+    )
+    if not taken:
+        yield None
+        return
+    mine, held_ = (JobClaim.kind == kind) & (JobClaim.key == key) & (JobClaim.lease_owner == owner), Exclusive()
+    try:
+        yield held_
+    finally:
+        if held_.hold is None:
+            JobClaim.delete().where(mine).execute()
+        else:
+            JobClaim.update(lease_until=rt.clock.database_now(held_.hold)).where(mine).execute()
 
 
 def schedule(kind: str, key: str, due_at: datetime) -> None:

@@ -9,6 +9,7 @@
     │   ├── InvalidInput              well-formed nonsense, with a sentence per field
     │   ├── NotFound                  is not there, or not the viewer's to know of
     │   ├── NotPermitted
+    │   ├── NotSupported              the provider has no way to do this
     │   ├── NotConnected
     │   ├── AuthorizationDenied, AuthorizationExpired, AccountInUse, DifferentAccount, ScopeMissing
     │   ├── IdempotencyKeyReused
@@ -106,6 +107,16 @@ class NotPermitted(Problem):
     """The viewer takes part but this is another party's to do."""
 
     code = "NOT_PERMITTED"
+
+
+class NotSupported(Problem):
+    """The provider has no way to do this at all. The sentence says what to do instead; `fields` what cannot be set."""
+
+    code = "NOT_SUPPORTED"
+
+    def __init__(self, message: str, *fields: str) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class NotConnected(Problem):

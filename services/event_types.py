@@ -1,16 +1,37 @@
 """Event types: kept in step with the provider, listed, and the default set made once."""
 
+import re
+import time
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, get_args
 
 from models import EventType, LinkedAccount, User
-from models.base import new_id, transactional
-from services import claims, linked_accounts
-from services.errors import OutcomeUnknown, ProviderError, Refused
+from models.base import new_id, release_connection, transactional
+from services import availability, claims, linked_accounts, meetings
+from services.errors import (
+    FieldProblem,
+    InvalidInput,
+    NotConnected,
+    NotFound,
+    NotSupported,
+    OutcomeUnknown,
+    Problem,
+    ProviderError,
+    ProviderFailure,
+    Refused,
+)
 from services.identity import Viewer
-from services.providers.base import AccountAuth, RemoteEventType
+from services.providers.base import AccountAuth, Capabilities, EventTypeField, RemoteEventType
 from services.runtime import Runtime
+
+WAIT = 8.0
+LONGEST_TITLE, LONGEST_DESCRIPTION = 200, 5000
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,78}[a-z0-9])?")
+BAD_REQUEST, CONFLICT = 400, 409
 
 
 @dataclass(frozen=True)
@@ -24,14 +45,14 @@ class DefaultSet:
 def sync(rt: Runtime, account_id: str) -> list[RemoteEventType]:
     """Read the account's event types; what is gone there becomes inactive here. Raises ProviderError and Problems."""
     account, asked_at = LinkedAccount.get_by_id(account_id), rt.clock.now()
-    remotes = rt.providers[account.provider].event_types(AccountAuth(account_id))
+    remotes = rt.scheduling(account.provider).event_types(AccountAuth(account_id))
     _store(account, remotes, asked_at)
     return remotes
 
 
 @transactional
 def _store(account: LinkedAccount, remotes: list[RemoteEventType], asked_at: datetime) -> None:
-    host = User.get_by_id(account.user_id).person_id
+    host = _host(account)
     for remote in remotes:
         _upsert(account, host, remote)
     seen = [remote.external_id for remote in remotes]
@@ -54,7 +75,7 @@ def _upsert(account: LinkedAccount, host: str, remote: RemoteEventType, **more: 
         "description": remote.description,
         "duration_minutes": remote.duration_minutes,
         "duration_options": list(remote.duration_options),
-        "active": True,
+        "active": remote.active,
         "hidden": remote.hidden,
         "requires_confirmation": remote.requires_confirmation,
         "is_group": remote.is_group,
@@ -81,22 +102,45 @@ def create_defaults(rt: Runtime, viewer: Viewer, slug: str) -> DefaultSet:
     A length counts as there when we made a type of it (by its recorded id) or a visible type has it. The provider is
     asked first, and again after an answer that was lost. Raises NotConnected, ConnectionUnusable and ProviderFailure.
     """
-    account = linked_accounts.find(viewer, slug)
+    account = _account(rt, viewer, slug)
     claims.schedule("event_types", account.id, rt.clock.now())
     created: list[str] = []
     existing: list[str] = []
     try:
-        sync(rt, account.id)
-        for minutes in rt.settings.default_event_type_minutes:
-            found = _present(account.id, minutes)
-            if found:
-                existing.append(found)
-            else:
-                event_type_id, made = _create(rt, account, minutes)
-                (created if made else existing).append(event_type_id)
+        with _alone(rt, account) as turn:
+            sync(rt, account.id)
+            for minutes in rt.settings.default_event_type_minutes:
+                found = _present(account.id, minutes)
+                if found:
+                    existing.append(found)
+                else:
+                    event_type_id, made = _create_default(rt, account, minutes, turn)
+                    (created if made else existing).append(event_type_id)
     except ProviderError as error:
         raise linked_accounts.failure(rt, slug, error) from error
     return DefaultSet(created, existing)
+
+
+def _account(rt: Runtime, viewer: Viewer, slug: str) -> LinkedAccount:
+    if not rt.providers[slug].capabilities.scheduling:
+        raise linked_accounts.not_scheduling(rt, slug)
+    return linked_accounts.find(viewer, slug)
+
+
+@contextmanager
+def _alone(rt: Runtime, account: LinkedAccount) -> Iterator[claims.Exclusive]:
+    """One maker of event types per account: not every provider refuses a second one of the same name."""
+    until = time.monotonic() + WAIT
+    while True:
+        with claims.exclusive(rt, "making_event_types", account.id) as turn:
+            if turn is not None:
+                yield turn
+                return
+        if time.monotonic() > until:
+            soon = rt.clock.now() + timedelta(seconds=5)
+            raise ProviderFailure("Event types of this account are being made right now. Try again in a moment.", retry_at=soon)
+        release_connection()
+        time.sleep(0.05)
 
 
 def _present(account_id: str, minutes: int) -> str | None:
@@ -111,20 +155,170 @@ def _present(account_id: str, minutes: int) -> str | None:
     return row[0] if row else None
 
 
-def _create(rt: Runtime, account: LinkedAccount, minutes: int) -> tuple[str, bool]:
-    """Create one; the slug is the claim. Two at once, or a lost answer: the provider has it, and it is found by its slug."""
-    auth, provider = AccountAuth(account.id), rt.providers[account.provider]
-    host = User.get_by_id(account.user_id).person_id
-    slug = f"{minutes}-minute-meeting"
+def _create_default(rt: Runtime, account: LinkedAccount, minutes: int, turn: claims.Exclusive) -> tuple[str, bool]:
+    """(id, was it made now). Where there are slugs, ours tells it; a lost answer or a refusal: it may be there."""
+    slug, title = f"{minutes}-minute-meeting", f"{minutes}-minute meeting"
+    wanted: dict[EventTypeField, Any] = {"title": title, "slug": slug, "duration_minutes": minutes}
+    if "slug" not in rt.providers[account.provider].capabilities.event_type_fields:
+        del wanted["slug"]
     try:
-        remote = provider.create_event_type(auth, title=f"{minutes}-minute meeting", slug=slug, minutes=minutes)
-        return _upsert(account, host, remote, is_default=True), True
-    except (OutcomeUnknown, Refused) as error:
+        return _make(rt, account, wanted, turn, is_default=True), True
+    except Refused:
         found = next((r for r in sync(rt, account.id) if r.slug == slug and r.duration_minutes == minutes), None)
         if found is None:
             raise
-        # refused: somebody else's is in the way and counts as there; unknown: it was absent a moment ago, so it is ours
-        return _upsert(account, host, found, is_default=True), isinstance(error, OutcomeUnknown)
+        # somebody else's is in the way and counts as there
+        return _upsert(account, _host(account), found, is_default=True), False
+
+
+def _host(account: LinkedAccount) -> str:
+    return str(User.get_by_id(account.user_id).person_id)
+
+
+def _make(rt: Runtime, account: LinkedAccount, wanted: dict[EventTypeField, Any], turn: claims.Exclusive, **more: Any) -> str:
+    """One call. After a lost answer the list tells: what is new there and as we wished it is ours."""
+    provider, auth = rt.scheduling(account.provider), AccountAuth(account.id)
+    before = {row[0] for row in EventType.select(EventType.external_id).where(EventType.linked_account == account.id).tuples()}
+    try:
+        remote = provider.create_event_type(auth, wanted)
+    except OutcomeUnknown:
+        # a repeat must wait until the provider can no longer be making it
+        turn.hold = provider.capabilities.processing_limit
+        same = (r for r in sync(rt, account.id) if (r.title, r.duration_minutes) == (wanted["title"], wanted["duration_minutes"]))
+        found = next((r for r in same if r.external_id not in before), None)
+        if found is None:
+            raise
+        turn.hold, remote = None, found
+    return _upsert(account, _host(account), remote, **more)
+
+
+# ---- one of the viewer's own ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What an event type is to be; None: as it is, or the provider's default. The last two are Convene's own."""
+
+    title: str | None = None
+    slug: str | None = None
+    description: str | None = None
+    duration_minutes: int | None = None
+    duration_options: tuple[int, ...] | None = None
+    hidden: bool | None = None
+    requires_confirmation: bool | None = None
+    active: bool | None = None
+    creates_meeting: bool | None = None
+    records_meeting: bool | None = None
+
+    def fields(self) -> dict[EventTypeField, Any]:
+        return {name: value for name in get_args(EventTypeField) if (value := getattr(self, name)) is not None}
+
+    def own(self) -> dict[str, bool]:
+        names = ("creates_meeting", "records_meeting")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def create(rt: Runtime, viewer: Viewer, slug: str, wish: Wish) -> str:
+    """Make an event type that can be booked at once; answers its id.
+
+    Raises NotConnected, NotSupported, InvalidInput, ConnectionUnusable and ProviderFailure.
+    """
+    account = _account(rt, viewer, slug)
+    wanted = wish.fields()
+    if "slug" in rt.providers[slug].capabilities.event_type_fields:
+        wanted.setdefault("slug", _slug_of(wish.title or ""))
+    _check(rt, viewer, slug, wish, wanted, present=None)
+    try:
+        with _alone(rt, account) as turn:
+            event_type_id = _make(rt, account, wanted, turn, **wish.own())
+    except ProviderError as error:
+        raise _refusal(rt, slug, error) from error
+    return event_type_id
+
+
+def update(rt: Runtime, viewer: Viewer, event_type_id: str, wish: Wish) -> str:
+    """Change one of the viewer's own; what is not named stays. Raises like `create`, and NotFound."""
+    row = EventType.get_or_none((EventType.id == event_type_id) & (EventType.host == viewer.person_id))
+    account = LinkedAccount.get_or_none((LinkedAccount.id == row.linked_account_id) & LinkedAccount.connected) if row else None
+    if row is None or account is None or account.user_id != viewer.user_id:
+        raise NotFound("There is no such event type of yours.")
+    wanted = wish.fields()
+    _check(rt, viewer, row.provider, wish, wanted, present=row)
+    if wanted:
+        try:
+            remote = rt.scheduling(row.provider).update_event_type(AccountAuth(account.id), row.external_id, wanted)
+        except ProviderError as error:
+            raise _refusal(rt, row.provider, error) from error
+        _upsert(account, row.host_id, remote, **wish.own())
+        availability.forget(rt, [account.id])
+    elif wish.own():
+        EventType.update(**wish.own()).where(EventType.id == row.id).execute()
+    if wish.own():
+        meetings.plan_for_event_type(rt, row.id)
+        rt.wake("work")
+    return event_type_id
+
+
+def _slug_of(title: str) -> str:
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80] or "meeting"
+
+
+def _check(
+    rt: Runtime, viewer: Viewer, slug: str, wish: Wish, wanted: dict[EventTypeField, Any], *, present: EventType | None
+) -> None:
+    provider = rt.scheduling(slug)
+    can = provider.capabilities
+    impossible = sorted(set(wanted) - can.event_type_fields)
+    if impossible:
+        names = ", ".join(_camel(name) for name in impossible)
+        raise NotSupported(
+            f"{provider.label} does not let {names} be set from outside. Set it there: {provider.event_types_page()}",
+            *(_camel(name) for name in impossible),
+        )
+    if problems := list(_problems(wish, can, present)):
+        raise InvalidInput(*problems)
+    if wish.creates_meeting and not any(rt.providers[a.provider].capabilities.meetings for a in linked_accounts.mine(viewer)):
+        raise NotConnected("Connect Zoom first (connectProvider): the meetings are made in your account.")
+
+
+def _problems(wish: Wish, can: Capabilities, present: EventType | None) -> Iterator[FieldProblem]:
+    if wish.title is not None and not 1 <= len(wish.title.strip()) <= LONGEST_TITLE:
+        yield FieldProblem(("title",), f"The title must have 1 to {LONGEST_TITLE} characters.")
+    if wish.slug is not None and not SLUG.fullmatch(wish.slug):
+        yield FieldProblem(("slug",), "A slug has 1 to 80 small letters, digits and hyphens.")
+    if wish.description is not None and len(wish.description) > LONGEST_DESCRIPTION:
+        yield FieldProblem(("description",), f"The description may have at most {LONGEST_DESCRIPTION} characters.")
+    if wish.duration_minutes is not None and not 1 <= wish.duration_minutes <= can.longest_minutes:
+        yield FieldProblem(("durationMinutes",), f"A length is 1 to {can.longest_minutes} minutes here.")
+    options = wish.duration_options or ()
+    if len(options) > can.most_durations or len(set(options)) != len(options):
+        yield FieldProblem(("durationOptions",), f"At most {can.most_durations} different lengths can be offered here.")
+    if not all(1 <= minutes <= can.longest_minutes for minutes in options):
+        yield FieldProblem(("durationOptions",), f"A length is 1 to {can.longest_minutes} minutes here.")
+    makes = present.creates_meeting if wish.creates_meeting is None and present else wish.creates_meeting
+    if wish.records_meeting and not makes:
+        yield FieldProblem(("recordsMeeting",), "Only meetings that Convene makes can be recorded: set createsZoomMeeting as well.")
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(part.title() for part in others)
+
+
+def _refusal(rt: Runtime, slug: str, error: ProviderError) -> Problem:
+    """The provider's 400 and 409 are about what was asked for, which the person can change."""
+    label = rt.providers[slug].label
+    if isinstance(error, Refused) and error.status == CONFLICT:
+        return InvalidInput.of("slug", f"{label} has an event type with this slug already. Choose another one.")
+    if isinstance(error, Refused) and error.status == BAD_REQUEST:
+        return InvalidInput.of("title", f"{label} does not accept this event type as it is. Look at its values once more.")
+    if isinstance(error, OutcomeUnknown):
+        return ProviderFailure(
+            f"{label} did not answer, so it is not known whether this was done. Look at the list before you try again.",
+            retry_at=rt.clock.now() + timedelta(seconds=30),
+        )
+    return linked_accounts.failure(rt, slug, error)
 
 
 def visible_to(viewer: Viewer, host_id: str) -> Any:

@@ -26,7 +26,10 @@ from services import (
     event_types,
     linked_accounts,
     managed_users,
+    meetings,
     operations,
+    revocations,
+    schedules,
     tokens,
     webhook_subscriptions,
     webhooks,
@@ -44,7 +47,9 @@ LEASE = timedelta(seconds=120)
 SYNC_EVERY = timedelta(minutes=5)
 RECONCILE_EVERY = timedelta(hours=1)
 EVENT_TYPES_EVERY = timedelta(minutes=30)
-WEBHOOKS_EVERY = timedelta(hours=1)
+SCHEDULES_EVERY = timedelta(minutes=30)
+WEBHOOKS_EVERY = timedelta(minutes=30)
+"""The watchdog's period: a subscription that a provider switched off is back within it."""
 WARM_EVERY = timedelta(minutes=4)
 CLEAN_UP_EVERY = timedelta(hours=1)
 LONGEST_BACKOFF = timedelta(hours=1)
@@ -92,10 +97,16 @@ def _refresh(rt: Runtime, account_id: str) -> timedelta | None:
     return tokens.refresh_ahead(rt, account_id)
 
 
-def _revoke(rt: Runtime, upstream: str) -> timedelta | None:
-    slug, _, external_id = upstream.partition(":")
-    linked_accounts.revoke(rt, slug, external_id)
+def _revoke(rt: Runtime, key: str) -> timedelta | None:
+    revocations.work_off(rt, key)
     return None
+
+
+def _schedules(rt: Runtime, account_id: str) -> timedelta | None:
+    if not _connected(account_id):
+        return None
+    schedules.sync(rt, account_id)
+    return SCHEDULES_EVERY
 
 
 def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
@@ -123,6 +134,10 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
     "warm": _warm,
     "refresh": _refresh,
     "revoke": _revoke,
+    "schedules": _schedules,
+    "booking": booking_sync.read_again,
+    "meeting": meetings.settle,
+    "sweep_meetings": meetings.sweep,
     "clean_up": _clean_up,
 }
 """Work kept in `job_claim`: does one key's work and answers when it is due again (None: not by itself)."""

@@ -1,6 +1,5 @@
 """Unlinking, and telling a user how their connection is. Linking is in services/linking.py."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,15 +9,16 @@ from models import (
     HandedOutToken,
     JobClaim,
     LinkedAccount,
+    Meeting,
     ProviderHealth,
+    Schedule,
     WebhookSubscription,
 )
 from models.base import transactional
-from services import claims, tokens, webhook_subscriptions
+from services import claims, revocations, tokens, webhook_subscriptions
 from services.errors import (
     ConnectionUnusable,
     InvalidClient,
-    InvalidGrant,
     NotConnected,
     ProviderError,
     ProviderFailure,
@@ -31,32 +31,39 @@ from services.runtime import Runtime
 
 log = get_logger("linked_accounts")
 
-ACCOUNT_WORK = {
-    "event_types": timedelta(0),
-    "webhooks": timedelta(0),
-    "sync": timedelta(0),
-    "warm": timedelta(0),
+NOW = timedelta(0)
+SCHEDULING_WORK = {
+    "event_types": NOW,
+    "schedules": NOW,
+    "webhooks": NOW,
+    "sync": NOW,
+    "warm": NOW,
     "reconcile": timedelta(hours=1),
 }
+MEETINGS_WORK = {"sweep_meetings": timedelta(hours=1)}
 """What is to be done for an account from the moment it is linked, and how long after (services/jobs.py)."""
 
 
-def plan_work(rt: Runtime, account_id: str) -> None:
+def account_work(provider: Provider) -> dict[str, timedelta]:
+    can = provider.capabilities
+    return (SCHEDULING_WORK if can.scheduling else {}) | (MEETINGS_WORK if can.meetings else {})
+
+
+def plan_work(rt: Runtime, account: LinkedAccount) -> None:
     """Make everything due that is done for a linked account; what is due earlier already stays so."""
-    for kind, wait in ACCOUNT_WORK.items():
-        claims.schedule(kind, account_id, rt.clock.now() + wait)
+    for kind, wait in account_work(rt.providers[account.provider]).items():
+        claims.schedule(kind, account.id, rt.clock.now() + wait)
 
 
 def plan_missing_work(rt: Runtime) -> None:
     """The net under it: a usable account whose work stopped being scheduled, whatever the reason, is taken up again."""
     needs = LinkedAccount.problem_code.is_null() | LinkedAccount.problem_code.not_in(tokens.NEEDS_PERSON)
-    for (account_id,) in list(LinkedAccount.select(LinkedAccount.id).where(LinkedAccount.connected & needs).tuples()):
-        planned = {row[0] for row in JobClaim.select(JobClaim.kind).where(JobClaim.key == account_id).tuples()}
-        for kind in ACCOUNT_WORK.keys() - planned:
-            claims.schedule(kind, account_id, rt.clock.now())
+    for account in list(LinkedAccount.select().where(LinkedAccount.connected & needs)):
+        planned = {row[0] for row in JobClaim.select(JobClaim.kind).where(JobClaim.key == account.id).tuples()}
+        for kind in account_work(rt.providers[account.provider]).keys() - planned:
+            claims.schedule(kind, account.id, rt.clock.now())
 
 
-REVOKES_AFTER = timedelta(seconds=30)
 DOWN_FOR = timedelta(minutes=2)
 """A provider counts as down this long after its next try was due: whoever said so may have died before it came back."""
 
@@ -93,61 +100,57 @@ def disconnect(rt: Runtime, viewer: Viewer, slug: str) -> tuple[Status, str, boo
     """
     account = find(viewer, slug)
     label = rt.providers[slug].label
-    try:
-        bearer: BearerAuth | None = BearerAuth(tokens.ensure_valid(rt, account.id).value)
-    except (ProviderError, ProviderFailure, ConnectionUnusable):
-        bearer = None
     subscription = WebhookSubscription.get_or_none(WebhookSubscription.linked_account == account.id)
-    if not _unlink(account.id):
+    bearer = _last_bearer(rt, account) if subscription is not None and subscription.external_id else None
+    account = find(viewer, slug)  # as it is now: its tokens may just have been renewed
+    revocable = tokens.to_revoke(rt, account)
+    if not _unlink(rt, account):
         raise NotConnected(f"{label} is not connected.")
-    if subscription is not None and subscription.external_id and bearer is not None:
+    if subscription is not None and bearer is not None:
         webhook_subscriptions.remove_upstream(rt, slug, bearer, subscription.external_id)
-    revoked = account.kind == tokens.MANAGED_USER and _revoked(rt, account)
+    revoked = revocations.now_or_later(rt, account, revocable)
     log.info("account unlinked", account=account.id, provider=slug, revoked=revoked)
     return status(rt, viewer, slug), _unlinked_sentence(rt.providers[slug], account.kind, revoked=revoked), revoked
 
 
-@transactional
-def _unlink(account_id: str) -> bool:
-    if not tokens.drop(account_id, connected=False):
-        return False
-    for model in (AvailabilityCache, WebhookSubscription, AtomsSession, HandedOutToken):
-        model.delete().where(model.linked_account == account_id).execute()
-    for kind in ("refresh", *ACCOUNT_WORK):
-        claims.unschedule(kind, account_id)
-    return True
+def withdraw(rt: Runtime, slug: str, external_id: str) -> None:
+    """The person took the permission back at the provider: the same without a call, and what came from there is deleted."""
+    account = LinkedAccount.get_or_none(
+        (LinkedAccount.provider == slug)
+        & (LinkedAccount.external_id == external_id)
+        & (LinkedAccount.kind == tokens.OAUTH)
+        & LinkedAccount.connected
+    )
+    if account is not None and _unlink(rt, account):
+        Meeting.delete().where(Meeting.linked_account == account.id).execute()
+        LinkedAccount.update(name=None, email=None, username=None, scheduling_url=None).where(LinkedAccount.id == account.id).execute()
+        log.info("account withdrawn", account=account.id, provider=slug)
 
 
-def _revoked(rt: Runtime, account: LinkedAccount) -> bool:
-    """Now if the provider can be reached, else by a job that tries until it is done."""
+def _last_bearer(rt: Runtime, account: LinkedAccount) -> BearerAuth | None:
     try:
-        revoke(rt, account.provider, account.external_id)
-    except ProviderError:
-        plan_revocation(rt, account)
+        return BearerAuth(tokens.ensure_valid(rt, account.id).value)
+    except (ProviderError, ProviderFailure, ConnectionUnusable):
+        return None
+
+
+@transactional
+def _unlink(rt: Runtime, account: LinkedAccount) -> bool:
+    if not tokens.drop(account.id, connected=False):
         return False
+    for model in (AvailabilityCache, WebhookSubscription, AtomsSession, HandedOutToken, Schedule):
+        model.delete().where(model.linked_account == account.id).execute()
+    for kind in ("refresh", *account_work(rt.providers[account.provider])):
+        claims.unschedule(kind, account.id)
     return True
-
-
-def plan_revocation(rt: Runtime, account: LinkedAccount) -> None:
-    """By the upstream account, since the row may have another one by then."""
-    claims.schedule("revoke", f"{account.provider}:{account.external_id}", rt.clock.now() + REVOKES_AFTER)
-
-
-def revoke(rt: Runtime, slug: str, external_id: str) -> None:
-    """Kill every token of an unlinked managed user, also those that browsers hold: a new pair, which nobody keeps.
-
-    Raises ProviderError. An upstream account that was linked again meanwhile is left alone.
-    """
-    again = (LinkedAccount.provider == slug) & (LinkedAccount.external_id == external_id) & LinkedAccount.connected
-    if not LinkedAccount.select().where(again).exists():
-        with suppress(InvalidGrant):  # the user is gone, and every token with it
-            rt.providers[slug].force_refresh(external_id)
 
 
 def _unlinked_sentence(provider: Provider, kind: str, *, revoked: bool) -> str:
     if revoked:
         return f"{provider.label} is disconnected. Every token of it is revoked there and deleted here."
-    if kind == tokens.MANAGED_USER:
+    if kind == tokens.SERVER_TO_SERVER:
+        return f"{provider.label} is disconnected. The installation's own access to the {provider.label} account stays."
+    if kind == tokens.MANAGED_USER or provider.capabilities.revocation:
         return f"{provider.label} is disconnected and its tokens are deleted here. {provider.label} could not be told; it is tried again."
     return (
         f"{provider.label} is disconnected and its tokens are deleted here. {provider.label} has no way to revoke them: "
@@ -164,6 +167,11 @@ def find(viewer: Viewer, slug: str) -> LinkedAccount:
     if account is None:
         raise NotConnected("Connect this provider first (connectProvider).")
     return account
+
+
+def not_scheduling(rt: Runtime, slug: str) -> ProviderFailure:
+    """Of a provider that has no event types and bookings."""
+    return ProviderFailure(f"{rt.providers[slug].label} has no event types and no bookings.", code="NOT_SUPPORTED", retryable=False)
 
 
 def mine(viewer: Viewer) -> list[LinkedAccount]:
@@ -216,6 +224,8 @@ def _problem_sentence(rt: Runtime, account: LinkedAccount, code: str) -> str:
 
 def _sentence(rt: Runtime, slug: str, state: str, problem: StatusProblem | None, account: LinkedAccount | None) -> str:
     label = rt.providers[slug].label
+    if state == "NOT_CONNECTED" and not rt.providers[slug].link_kinds:
+        return f"{label} is not set up in this installation."
     if state == "NOT_CONNECTED":
         return f"{label} is not connected. Connect it with connectProvider."
     if state == "NEEDS_RECONNECT" and problem:
@@ -233,6 +243,8 @@ def _but(rt: Runtime, slug: str, account: LinkedAccount | None) -> str:
             ", but nobody can book this account: it has no schedule, as one that is made without a time zone. "
             f"Make a schedule in {label}'s availability settings."
         )
+    if not rt.providers[slug].capabilities.scheduling:
+        return "."
     if account is not None and account.last_synced_at is None:
         return ". Your bookings are being fetched."
     if not webhook_subscriptions.reachable(rt, slug):

@@ -19,12 +19,14 @@ from models import (
     EventType,
     HandedOutToken,
     LinkedAccount,
+    Meeting,
     OAuthState,
     PersonIdentity,
+    Schedule,
     WebhookSubscription,
 )
 from models.base import for_update, new_id, transactional
-from services import identity, linked_accounts, people, tokens, webhook_subscriptions
+from services import identity, linked_accounts, people, revocations, tokens, webhook_subscriptions
 from services.errors import (
     AccountInUse,
     AuthorizationDenied,
@@ -63,6 +65,8 @@ class Authorization:
 
 def begin(rt: Runtime, viewer: Viewer, slug: str, *, return_to: str | None, switch_account: bool) -> Authorization:
     """Start an authorization. Raises InvalidInput when `return_to` is not exactly one of the allowed addresses."""
+    if tokens.OAUTH not in rt.providers[slug].link_kinds:
+        raise not_set_up(rt, slug, "OAuth")
     own_page = return_page(rt, slug)
     if return_to is not None and return_to not in (*rt.settings.return_addresses, own_page):
         raise InvalidInput.of(
@@ -83,6 +87,12 @@ def begin(rt: Runtime, viewer: Viewer, slug: str, *, return_to: str | None, swit
     ).execute()
     url = rt.providers[slug].authorization_url(redirect_uri=callback_address(rt, slug), state=state, verifier=verifier)
     return Authorization(url, state, expires_at)
+
+
+def not_set_up(rt: Runtime, slug: str, what: str) -> InvalidInput:
+    label, kinds = rt.providers[slug].label, sorted(rt.providers[slug].link_kinds)
+    other = f" Here it is linked with kind {' or '.join(kinds)}." if kinds else ""
+    return InvalidInput.of("kind", f"{label} with {what} is not set up in this installation.{other}")
 
 
 def callback_address(rt: Runtime, slug: str) -> str:
@@ -288,7 +298,7 @@ def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     if wanted.grant is not None:
         tokens.update_tokens(rt, row.id, row.token_version, wanted.grant)
     _claim_identities(viewer, slug, remote)
-    linked_accounts.plan_work(rt, row.id)
+    linked_accounts.plan_work(rt, row)
     OAuthState.update(status="completed", code=None).where(OAuthState.id == wanted.state_id).execute()
     account_id: str = row.id
     return account_id
@@ -307,12 +317,13 @@ def _claim_identities(viewer: Viewer, slug: str, remote: RemoteAccount) -> None:
 
 def _detach(rt: Runtime, row: LinkedAccount) -> None:
     """Another upstream account takes the row: what came from the old one no longer reads through it."""
-    if row.connected and row.kind == tokens.MANAGED_USER:
-        linked_accounts.plan_revocation(rt, row)
+    if row.connected:
+        revocations.plan(rt, row, tokens.to_revoke(rt, row))
     EventType.update(linked_account=None, active=False).where(EventType.linked_account == row.id).execute()
     Booking.update(linked_account=None).where(Booking.linked_account == row.id).execute()
     AvailabilityCache.delete().where(AvailabilityCache.linked_account == row.id).execute()
-    for model in (WebhookSubscription, AtomsSession, HandedOutToken):
+    Meeting.update(linked_account=None).where(Meeting.linked_account == row.id).execute()
+    for model in (WebhookSubscription, AtomsSession, HandedOutToken, Schedule):
         model.delete().where(model.linked_account == row.id).execute()
     LinkedAccount.update(last_synced_at=None, scopes=[], access_token=None, refresh_token=None).where(LinkedAccount.id == row.id).execute()
 

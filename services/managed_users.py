@@ -25,14 +25,13 @@ def connect(rt: Runtime, viewer: Viewer, slug: str, *, switch_account: bool) -> 
     Raises InvalidInput (not set up here, or a sign-in without a verified address), DifferentAccount, AccountInUse,
     ProviderFailure and ConnectionUnusable.
     """
-    provider = rt.providers[slug]
-    if not provider.managed_users:
-        raise InvalidInput.of("kind", f"Managed users of {provider.label} are not set up in this installation.")
+    if tokens.MANAGED_USER not in rt.providers[slug].link_kinds:
+        raise linking.not_set_up(rt, slug, "managed users")
     if viewer.email is None:
         raise InvalidInput.of("kind", "A managed user is made for a verified e-mail address, and this sign-in has none.")
     time_zone = User.get_by_id(viewer.user_id).time_zone
     try:
-        remote = provider.managed_user(email=viewer.email, name=viewer.name, time_zone=time_zone)
+        remote = rt.managed_users(slug).managed_user(email=viewer.email, name=viewer.name, time_zone=time_zone)
     except ProviderError as error:
         raise failure(rt, slug, error) from error
     account_id = linking.link(rt, viewer, Link(slug, tokens.MANAGED_USER, remote, switch_account=switch_account))

@@ -1,5 +1,6 @@
 """What people are told, once per logical change, in their own time zone."""
 
+import hashlib
 from datetime import datetime
 
 from models import Booking, BookingChange, LinkedAccount, Notification, Participant, Person, User
@@ -17,29 +18,44 @@ def about_change(rt: Runtime, booking_id: str, change_id: str) -> None:
     parties = list(Participant.select().where((Participant.booking == booking_id) & Participant.role.in_(PARTIES)))
     by = _name_of(parties, change)
     for participant in parties:
-        _insert(rt, booking, change, participant, by)
+        _about(rt, booking, change, participant, by)
 
 
-def _insert(rt: Runtime, booking: Booking, change: BookingChange, to: Participant, by: str | None) -> None:
+def about_recording(rt: Runtime, booking: Booking, session: str) -> None:
+    """Tell both parties, once for each session of a meeting."""
+    logical_key = hashlib.sha256(f"RECORDING_READY:{booking.id}:{session}".encode()).hexdigest()
+    for to in Participant.select().where((Participant.booking == booking.id) & Participant.role.in_(PARTIES)):
+        at = _moment(booking.start, zone(_zone_name(to)))
+        body = f"The recording of “{booking.title}” on {at} is ready. You find it with the booking."
+        _insert(rt, to, booking, logical_key, "RECORDING_READY", (f"Recording ready: {booking.title}", body))
+
+
+def _about(rt: Runtime, booking: Booking, change: BookingChange, to: Participant, by: str | None) -> None:
     kind = _kind(booking, change)
     at = zone(_zone_name(to))
     themselves = to.person_id == change.actor_id
     title, body = _words(kind, booking, change, who="You" if themselves else (by or rt.providers[booking.provider].label), zone_=at)
     if change.kind == "MOVED" and change.source == "CONVENE" and to.role == "MENTEE" and not themselves and not _linked(to, booking):
         body = f"{body} {CHECK_YOUR_CALENDAR}"
+    told = {"previous_start": change.previous_start, "new_start": change.new_start, "by": None if themselves else by}
+    _insert(rt, to, booking, change.logical_key, kind, (title, body), **told)
+
+
+def _insert(
+    rt: Runtime, to: Participant, booking: Booking, logical_key: str, kind: str, words: tuple[str, str], **told: object
+) -> None:
+    title, body = words
     list(
         Notification.insert(
             id=new_id(),
             person=to.person_id,
             booking=booking.id,
-            logical_key=change.logical_key,
+            logical_key=logical_key,
             kind=kind,
             title=title,
             body=body,
-            previous_start=change.previous_start,
-            new_start=change.new_start,
-            by=None if themselves else by,
             created_at=rt.clock.now(),
+            **told,
         )
         .on_conflict(conflict_target=[Notification.person, Notification.logical_key], action="nothing")
         .returning(Notification.id)

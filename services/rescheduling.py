@@ -10,7 +10,7 @@ from typing import Any
 
 from models import Booking, Participant
 from models.base import to_ms
-from services import availability, bookings, operations, tokens
+from services import availability, bookings, intervals, operations, tokens
 from services.availability import Notice, mentee_not_connected
 from services.bookings import minutes_of
 from services.change_outcomes import Changed, attempt, recorded_outcome
@@ -66,8 +66,9 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
     _validate_move(rt, booking, request)
     new_end = request.new_start + (booking.end - booking.start)
     blockers = move_blockers(booking, role, bookings.host_account(booking), rt.clock.now(), busy=False)
-    if page := page_instead(rt, booking, blockers):
-        return OnProviderPage(page, "This booking can only be moved on the provider's own page.")
+    if page := page_instead(rt, booking, blockers, "move"):
+        label = rt.providers[booking.provider].label
+        return OnProviderPage(page, f"This booking can only be moved on {label}'s own page. It keeps its id here when it is moved there.")
     plan = Plan("MOVED", request.new_start, new_end, request.reason)
     operation, new = operations.begin(
         rt,
@@ -85,7 +86,7 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
         _check_coach(rt, viewer, booking.id, role, (request.new_start, new_end))
         auth, by_email = caller(rt, viewer, booking, role)
     rt.step("operation.checked")
-    provider = rt.providers[booking.provider]
+    provider = rt.scheduling(booking.provider)
     return attempt(
         rt,
         booking,
@@ -151,16 +152,12 @@ def _check_coach(rt: Runtime, viewer: Viewer, booking_id: str, role: str, span: 
     try:
         days = availability.fetch(rt, subject, _day(first), _day(start + LOOK_AHEAD))
     except (ProviderError, ProviderFailure) as error:
-        when = getattr(error, "retry_at", None)
-        advice = f"Try again after {when:%H:%M:%S} UTC." if when else "Try again in a moment."
-        raise SourceUnverified(
-            f"The coach's calendar cannot be asked right now, so the move was not made. {advice}",
-            person_id=subject.host_id,
-            name=subject.host_name,
-            role="COACH",
-            can_accept=False,
-        ) from error
-    free = sorted(datetime.fromtimestamp(minute * 60, UTC) for starts, _ in days.values() for minute in starts)
+        raise _unverified(subject, getattr(error, "retry_at", None)) from error
+    others = availability.elsewhere(rt, subject, first, start + LOOK_AHEAD, timedelta(0))
+    if others.unknown:
+        raise _unverified(subject, None)
+    told = sorted(minute for starts, _ in days.values() for minute in starts)
+    free = [datetime.fromtimestamp(minute * 60, UTC) for minute in intervals.free_of(told, subject.minutes, others.busy)]
     if start in free:
         return
     reason = "BUSY" if role == "COACH" else "OTHER_PARTY_UNAVAILABLE"
@@ -172,6 +169,17 @@ def _check_coach(rt: Runtime, viewer: Viewer, booking_id: str, role: str, span: 
             [Conflict(subject.host_id, subject.host_name, "COACH", reason, start, end)],
             [(at, at + length) for at in sorted(later[:ALTERNATIVES])],
         ),
+    )
+
+
+def _unverified(subject: availability.Subject, when: datetime | None) -> SourceUnverified:
+    advice = f"Try again after {when:%H:%M:%S} UTC." if when else "Try again in a moment."
+    return SourceUnverified(
+        f"The coach's calendar cannot be asked right now, so the move was not made. {advice}",
+        person_id=subject.host_id,
+        name=subject.host_name,
+        role="COACH",
+        can_accept=False,
     )
 
 

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import cast
 
 from services.clock import Clock
 from services.metrics import Metrics
-from services.providers.base import Provider
+from services.providers.base import ManagedUsers, Meetings, Provider, Scheduling
 from services.providers.transport import Transport
 from services.vault import Vault
 from settings import Settings
@@ -51,6 +52,16 @@ class Runtime:
     step: Callable[[str], None] = field(default=lambda _name: None)
     stopping: threading.Event = field(default_factory=threading.Event)
     owner: str = field(default_factory=lambda: f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}")
+
+    def scheduling(self, slug: str) -> Scheduling:
+        """The provider as one with event types and bookings; only for what came from such a one (its capabilities say so)."""
+        return cast("Scheduling", self.providers[slug])
+
+    def managed_users(self, slug: str) -> ManagedUsers:
+        return cast("ManagedUsers", self.providers[slug])
+
+    def meetings(self, slug: str) -> Meetings:
+        return cast("Meetings", self.providers[slug])
 
     @property
     def interrupted(self) -> bool:

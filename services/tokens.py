@@ -25,7 +25,7 @@ from typing import Any
 
 from models import LinkedAccount, TokenRotation
 from models.base import DATABASE_AWAY, new_id, release_connection
-from services import claims
+from services import claims, installation_tokens
 from services.errors import (
     ConnectionUnusable,
     InvalidClient,
@@ -63,7 +63,10 @@ LONGEST_BACKOFF = 300
 USED_WITHIN = timedelta(days=2)
 TOUCH_EVERY = timedelta(minutes=5)
 
+OAUTH = "OAUTH"
 MANAGED_USER = "MANAGED_USER"
+SERVER_TO_SERVER = "SERVER_TO_SERVER"
+"""The account has no tokens of its own: the installation's are used (services/installation_tokens.py)."""
 NEEDS_PERSON = {"REVOKED", "ROTATION_LOST", "SCOPE_MISSING", "PLAN_REQUIRED"}
 """Problems that only the person can repair; every other one passes by itself or is the operator's."""
 
@@ -81,6 +84,8 @@ def ensure_valid(rt: Runtime, account_id: str) -> AccessToken:
     """A token to call with. Raises ConnectionUnusable (the person must act) or ProviderFailure (with `retry_at`)."""
     account = _usable(rt, account_id)
     _touch(rt, account)
+    if account.kind == SERVER_TO_SERVER:
+        return installation_tokens.current(rt, account.provider)
     if not is_expired(rt, account):
         return _token(rt, account)
     return _rotate(rt, account)
@@ -92,6 +97,9 @@ def refresh(rt: Runtime, account_id: str, *, force: bool = False) -> bool:
     False when the token was still good. Raises like ensure_valid.
     """
     account = _usable(rt, account_id)
+    if account.kind == SERVER_TO_SERVER:
+        before = installation_tokens.current(rt, account.provider)
+        return force and installation_tokens.renew(rt, account.provider, before).version > before.version
     if not force and not is_expired(rt, account):
         return False
     return _rotate(rt, account).version > account.token_version
@@ -173,6 +181,15 @@ def living(rt: Runtime, account: LinkedAccount) -> BearerAuth | None:
         return BearerAuth(_open(rt, account, "access_token"))
     except ProviderFailure:
         return None
+
+
+def to_revoke(rt: Runtime, account: LinkedAccount) -> str | None:
+    """What the provider is told to forget: the refresh token, which takes its access token with it."""
+    for column in ("refresh_token", "access_token"):
+        if getattr(account, column) is not None:
+            with suppress(ProviderFailure):
+                return _open(rt, account, column)
+    return None
 
 
 def missing_scopes(rt: Runtime, provider: str, granted: Sequence[str] | None) -> list[str]:
@@ -310,13 +327,12 @@ def _ways(rt: Runtime, account: LinkedAccount) -> list[Callable[[], Grant]]:
 
     Its refresh token; for a managed user also our platform credentials, second, because they kill its browsers' tokens.
     """
-    provider = rt.providers[account.provider]
-    managed = account.kind == MANAGED_USER
-    force = [lambda: provider.force_refresh(account.external_id)] if managed else []
+    managed = rt.managed_users(account.provider) if account.kind == MANAGED_USER else None
+    force = [lambda: managed.force_refresh(account.external_id)] if managed else []
     if account.refresh_token is None:
         return force or [lambda: _nothing_to_exchange(account)]
     refresh_token = _open(rt, account, "refresh_token")
-    exchange = provider.refresh_managed_user if managed else provider.refresh
+    exchange = managed.refresh_managed_user if managed else rt.providers[account.provider].refresh
     return [lambda: exchange(refresh_token), *force]
 
 
@@ -572,6 +588,8 @@ class AccountTokens:
         """One renewal per refused version; one that came of a refusal and never served is not renewed again."""
         # one reading decides: with two, a pair stored between them would be exchanged as well
         account = _usable(self._rt, account_id)
+        if account.kind == SERVER_TO_SERVER:
+            return installation_tokens.renew(self._rt, account.provider, refused)
         if account.token_version > refused.version:
             return _token(self._rt, account)
         version, since = self._on_trial.get(account_id, (0, account.linked_at))

@@ -5,10 +5,10 @@ from typing import Any
 
 from models import LinkedAccount, WebhookSubscription
 from models.base import new_id
-from services import tokens
+from services import claims, tokens
 from services.errors import ConveneError, ProviderError
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Auth, BearerAuth, Provider
+from services.providers.base import AccountAuth, Auth, BearerAuth, Scheduling
 from services.runtime import Runtime
 from services.vault import VaultError, place
 
@@ -17,30 +17,35 @@ log = get_logger("webhooks")
 
 def reachable(rt: Runtime, slug: str) -> bool:
     """Whether the provider can call us at all: a loopback address is reached by the local sandbox only."""
-    return rt.providers[slug].capabilities.webhooks and (not rt.settings.public_is_loopback or slug in rt.sandboxes)
+    can = rt.providers[slug].capabilities
+    return (can.subscriptions or can.app_webhooks) and (not rt.settings.public_is_loopback or slug in rt.sandboxes)
 
 
 def health(rt: Runtime, account: LinkedAccount, subscription: WebhookSubscription | None) -> str:
     """WebhookHealth of the contract."""
-    if not rt.providers[account.provider].capabilities.webhooks:
+    can = rt.providers[account.provider].capabilities
+    if not (can.subscriptions or can.app_webhooks):
         return "NOT_SUPPORTED"
     if not reachable(rt, account.provider):
         return "UNREACHABLE"
+    if not can.subscriptions:
+        return "RECEIVING"  # set up by hand for the whole app: nobody tells us more
     if subscription is None:
         return "RETRYING"
-    return {"active": "RECEIVING", "disabled": "DISABLED"}.get(subscription.state, "RETRYING")
+    return {"active": "RECEIVING", "disabled": "DISABLED", "gone": "DISABLED"}.get(subscription.state, "RETRYING")
 
 
 def ensure(rt: Runtime, account_id: str) -> None:
     """The job: make the subscription, or look whether it still stands and make it anew.
 
     The row with endpoint and secret is committed before the provider is asked, so a delivery that arrives at once is
-    known; a lost answer is repaired by the next run, which adopts the subscription that has our address.
+    known; a lost answer is repaired by the next run, which adopts the subscription that has our address. One that the
+    provider has switched off, or no longer has, is made anew, and what was missed meanwhile is read from its lists.
     """
     account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
     if account is None or not reachable(rt, account.provider):
         return
-    provider, auth = rt.providers[account.provider], AccountAuth(account_id)
+    provider, auth = rt.scheduling(account.provider), AccountAuth(account_id)
     row = _row(rt, account)
     token = BearerAuth(tokens.ensure_valid(rt, account_id).value)
     try:
@@ -50,9 +55,15 @@ def ensure(rt: Runtime, account_id: str) -> None:
                 provider.unsubscribe(auth, row.external_id)
             _set(row, url=_address(rt, row), external_id=None)
             row = WebhookSubscription.get_by_id(row.id)
-        if row.external_id and provider.subscription_alive(auth, row.external_id, row.url):
-            _set(row, state="active", last_error=None)
-            return
+        missed = row.external_id is not None
+        if row.external_id:
+            state = provider.subscription_state(auth, row.external_id, row.url)
+            if state in {"active", "retrying"}:
+                _set(row, state=state, last_error=None)
+                return
+            _set(row, state=state)
+            if state == "disabled":
+                provider.unsubscribe(auth, row.external_id)
         secret = _secret(rt, row)
         external_id = provider.subscribe(auth, url=row.url, secret=secret)
     except ConveneError as error:
@@ -62,11 +73,13 @@ def ensure(rt: Runtime, account_id: str) -> None:
         # unlinked while the provider made it: nobody else knows of it
         remove_upstream(rt, account.provider, token, external_id)
         return
-    log.info("webhook subscription made", account=account_id, provider=account.provider)
+    log.info("webhook subscription made", account=account_id, provider=account.provider, again=missed)
+    if missed:
+        claims.schedule("reconcile", account_id, rt.clock.now())
     _take_down_older(rt, provider, auth, row)
 
 
-def _take_down_older(rt: Runtime, provider: Provider, auth: Auth, row: WebhookSubscription) -> None:
+def _take_down_older(rt: Runtime, provider: Scheduling, auth: Auth, row: WebhookSubscription) -> None:
     """What an earlier link of this account left behind: it calls an endpoint of ours that no longer exists."""
     ours = f"{rt.settings.public_url}/webhooks/{row.provider}/"
     for external_id, url in provider.subscriptions(auth):
@@ -124,6 +137,6 @@ def _set(row: WebhookSubscription, **values: Any) -> bool:
 def remove_upstream(rt: Runtime, slug: str, auth: Auth, external_id: str) -> None:
     """As far as the provider can be reached; a left-over one calls an endpoint that no longer exists."""
     try:
-        rt.providers[slug].unsubscribe(auth, external_id)
+        rt.scheduling(slug).unsubscribe(auth, external_id)
     except ProviderError as error:
         log.warning("webhook subscription left behind", provider=slug, error_code=error.code)

@@ -16,10 +16,10 @@ from peewee import Case, IntegrityError, fn
 
 from models import LinkedAccount, WebhookEvent, WebhookSubscription
 from models.base import DATABASE_AWAY, new_id, release_connection
-from services import availability, booking_chains, booking_records, claims
-from services.errors import ConveneError, ProviderFailure, RateLimited
+from services import availability, booking_chains, booking_records, claims, linked_accounts, meetings, recordings
+from services.errors import ConnectionUnusable, ConveneError, ProviderFailure, RateLimited
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Auth, Delivery, Headers
+from services.providers.base import Delivery, Headers, RemoteBooking
 from services.runtime import Runtime
 from services.vault import place
 
@@ -90,8 +90,16 @@ def subscribed(rt: Runtime, slug: str, endpoint: str) -> Target:
     if row is None or not row.linked_account.connected:
         rt.metrics.webhooks_received.labels(slug if slug in rt.providers else "unknown", "unknown_endpoint").inc()
         raise UnknownEndpoint
-    secret = rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret"))
-    return Target(slug, endpoint, (secret,), row.id, row.linked_account_id)
+    keys = rt.providers[slug].webhook_keys or (rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret")),)
+    return Target(slug, endpoint, keys, row.id, row.linked_account_id)
+
+
+def of_app(rt: Runtime, slug: str) -> Target:
+    """The one address to which a provider sends the news of all accounts, signed with its app's keys. Raises UnknownEndpoint."""
+    provider = rt.providers.get(slug)
+    if provider is None or not provider.capabilities.app_webhooks or not provider.webhook_keys:
+        raise UnknownEndpoint
+    return Target(slug, "app", provider.webhook_keys)
 
 
 def shared(rt: Runtime) -> Target:
@@ -101,13 +109,26 @@ def shared(rt: Runtime) -> Target:
     return Target("calcom", "shared", (rt.legacy_webhook_secret,))
 
 
-def receive(rt: Runtime, target: Target, headers: Headers, body: bytes) -> bool:
-    """Verify and store a delivery; True when it was new.
+def receive(rt: Runtime, target: Target, headers: Headers, body: bytes) -> dict[str, str] | None:
+    """Verify and store a delivery; or answer the question by which a provider tests the address.
 
     Returns only after the row is committed. Raises UnknownEndpoint, BadSignature, NotJson, TooOld, NotStored.
     """
-    with _storing():
-        return _store(rt, target, headers, body)
+    provider = rt.providers[target.provider]
+    signed_by = [secret for secret in target.secrets if provider.genuine([secret], headers, body)]
+    if not signed_by:
+        rt.metrics.webhooks_received.labels(target.provider, "bad_signature").inc()
+        raise BadSignature
+    try:
+        payload, text = orjson.loads(body), body.decode()
+    except (orjson.JSONDecodeError, UnicodeDecodeError) as error:
+        rt.metrics.webhooks_received.labels(target.provider, "not_json").inc()
+        raise NotJson from error
+    answer = provider.challenge(signed_by, payload)
+    if answer is None:
+        with _storing():
+            _store(rt, target, provider.read_delivery(payload), text)
+    return answer
 
 
 @contextmanager
@@ -122,17 +143,7 @@ def _storing() -> Iterator[None]:
         raise NotStored from error
 
 
-def _store(rt: Runtime, target: Target, headers: Headers, body: bytes) -> bool:
-    provider = rt.providers[target.provider]
-    if not provider.genuine(target.secrets, headers, body):
-        rt.metrics.webhooks_received.labels(target.provider, "bad_signature").inc()
-        raise BadSignature
-    try:
-        delivery = provider.read_delivery(orjson.loads(body))
-        text = body.decode()
-    except (orjson.JSONDecodeError, UnicodeDecodeError) as error:
-        rt.metrics.webhooks_received.labels(target.provider, "not_json").inc()
-        raise NotJson from error
+def _store(rt: Runtime, target: Target, delivery: Delivery, text: str) -> None:
     now, event_id = rt.clock.now(), new_id()
     if delivery.sent_at is not None and delivery.sent_at < now - KEYS_KEPT_FOR:
         rt.metrics.webhooks_received.labels(target.provider, "too_old").inc()
@@ -143,7 +154,7 @@ def _store(rt: Runtime, target: Target, headers: Headers, body: bytes) -> bool:
             provider=target.provider,
             subscription=target.subscription_id,
             linked_account=target.account_id,
-            delivery_key=hashlib.sha256(target.endpoint.encode() + b"\n" + body).hexdigest(),
+            delivery_key=hashlib.sha256(f"{target.endpoint}\n{text}".encode()).hexdigest(),
             kind=delivery.kind,
             body=rt.vault.seal(text, place("webhook_event", event_id, "body")),
             received_at=now,
@@ -161,7 +172,6 @@ def _store(rt: Runtime, target: Target, headers: Headers, body: bytes) -> bool:
     rt.step("webhook.stored")
     if new:
         rt.wake("webhooks")
-    return bool(new)
 
 
 # ---- applying ------------------------------------------------------------------------------------------------------------
@@ -214,16 +224,27 @@ def _apply_one(rt: Runtime, event: WebhookEvent) -> None:
 
 
 def _apply(rt: Runtime, event: WebhookEvent) -> tuple[str, str | None]:
-    """Read the bookings back that it names, and record what the provider has now."""
+    """Read back what it names, and record what the provider has now."""
     if event.body is None:
         return "IGNORED", None
     payload = orjson.loads(rt.vault.open(event.body, place("webhook_event", event.id, "body")))
     delivery = rt.providers[event.provider].read_delivery(payload)
-    if not delivery.booking_ids:
-        return "IGNORED", None
-    if event.linked_account_id:
-        availability.forget(rt, [event.linked_account_id])
-    return "APPLIED", _read_back(rt, event, delivery)
+    if delivery.booking_ids:
+        if event.linked_account_id:
+            availability.forget(rt, [event.linked_account_id])
+        return "APPLIED", _read_back(rt, event, delivery)
+    if delivery.event_types and event.linked_account_id:
+        claims.schedule("event_types", event.linked_account_id, rt.clock.now())
+        return "APPLIED", None
+    if delivery.recorded is not None:
+        return "APPLIED", recordings.keep(rt, event.provider, delivery.recorded)
+    if delivery.meeting_id is not None:
+        meetings.look_again(rt, event.provider, delivery.meeting_id)
+        return "APPLIED", None
+    if delivery.withdrawn is not None:
+        linked_accounts.withdraw(rt, event.provider, delivery.withdrawn)
+        return "APPLIED", None
+    return "IGNORED", None
 
 
 def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | None:
@@ -233,7 +254,7 @@ def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | No
     for external_id in delivery.booking_ids:
         if external_id in seen:
             continue
-        chain = booking_chains.read_chain(rt, event.provider, _reader(event), external_id)
+        chain = _chain(rt, event, delivery, external_id)
         seen |= {remote.external_id for remote in chain}
         if chain:
             recorded = booking_records.record(rt, event.linked_account_id, event.provider, chain, source="PROVIDER", requested=requested)
@@ -241,10 +262,16 @@ def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | No
     return booking_id
 
 
-def _reader(event: WebhookEvent) -> Auth:
-    """With the account's token where it is usable; by its id alone a booking can be read without one."""
-    account = LinkedAccount.get_or_none((LinkedAccount.id == event.linked_account_id) & LinkedAccount.connected)
-    return AccountAuth(account.id) if account is not None and account.problem_code is None else None
+def _chain(rt: Runtime, event: WebhookEvent, delivery: Delivery, external_id: str) -> list[RemoteBooking]:
+    """As the provider has it now; as the signed delivery tells it where only a broken link could read it."""
+    try:
+        auth = booking_chains.reader(rt, event.provider, event.linked_account_id)
+        return booking_chains.read_chain(rt, event.provider, auth, external_id)
+    except ConnectionUnusable:
+        told = delivery.told
+        if told is None:
+            raise
+        return [told] if told.external_id == external_id else []
 
 
 def _end(rt: Runtime, event: WebhookEvent, state: str, **values: Any) -> None:

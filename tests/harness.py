@@ -27,12 +27,16 @@ from app import assemble, create_app
 from models.base import db, from_ms, is_sqlite, to_ms
 from sandbox.app import Sandbox
 from services import jobs, logging
+from services.providers.base import ProviderSettings
 from services.providers.calcom.provider import CalcomSettings
+from services.providers.calendly.provider import CalendlySettings
+from services.providers.zoom.provider import ZoomSettings
 from services.vault import new_key
 
 MONDAY = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
 CLIENT_ID, CLIENT_SECRET = "convene-tests", "only-for-tests"
 LEGACY_SECRET = "shared-by-hand"
+SIGNING_KEY, ZOOM_SECRET, ZOOM_ACCOUNT = "calendly-signs-with-this", "zoom-signs-with-this", "zoom-account"
 
 
 class StandingClock:
@@ -165,7 +169,7 @@ class Caller:
         return found
 
     def link(self, *, user: str | None = None, **more: Any) -> Self:
-        """Link the Cal.com account of that address, and let the jobs do what is due then."""
+        """Link the account of that address (at Cal.com unless `provider` says otherwise), and do what is due then."""
         begun = self.begin(**more)
         self.consent(begun, user=user)
         done = self.complete(begun["state"])
@@ -214,19 +218,12 @@ class World:
             identity_algorithms=("ES256",),
             **self._settings,
         )
-        calcom = CalcomSettings(
-            api_url=f"{self.sandbox.url}/calcom",
-            app_url=f"{self.sandbox.url}/calcom",
-            client_id=CLIENT_ID,
-            client_secret=CLIENT_SECRET,
-            webhook_secret=LEGACY_SECRET,
-        )
         logging.configure("DEBUG")
         stdlib_logging.getLogger("werkzeug").setLevel("ERROR")
         handler = stdlib_logging.getLogger().handlers[0]
         assert isinstance(handler, stdlib_logging.StreamHandler)
         handler.setStream(self.logged)
-        self.providers = {"calcom": calcom}
+        self.providers = self._provider_settings()
         self.convene = assemble(loaded, self.providers, clock=self.clock)
         self.rt = self.convene.rt
         self._server.app = create_app(convene=self.convene)
@@ -245,13 +242,42 @@ class World:
         self.rt.transport.close()
         db.close_all()
 
+    def _provider_settings(self) -> dict[str, ProviderSettings]:
+        credentials = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        calcom, calendly, zoom = (f"{self.sandbox.url}/{name}" for name in ("calcom", "calendly", "zoom"))
+        return {
+            "calcom": CalcomSettings(api_url=calcom, app_url=calcom, webhook_secret=LEGACY_SECRET, **credentials),
+            "calendly": CalendlySettings(
+                api_url=f"{calendly}/api",
+                auth_url=f"{calendly}/auth",
+                app_url=f"{calendly}/web",
+                webhook_signing_keys=(SIGNING_KEY,),
+                **credentials,
+            ),
+            "zoom": ZoomSettings(
+                api_url=f"{zoom}/api",
+                auth_url=f"{zoom}/web",
+                account_id=ZOOM_ACCOUNT,
+                account_client_id="convene-account",
+                account_client_secret=CLIENT_SECRET,
+                webhook_secrets=(ZOOM_SECRET,),
+                **credentials,
+            ),
+        }
+
     def register_client(self) -> None:
-        self.sandbox_call(
-            "calcom/oauth-clients",
-            clientId=CLIENT_ID,
-            clientSecret=CLIENT_SECRET,
-            redirectUris=[f"{self.url}/oauth/calcom/callback"],
-        )
+        """Our apps at the three providers."""
+        ours = {"clientId": CLIENT_ID, "clientSecret": CLIENT_SECRET}
+
+        def back(slug: str) -> dict[str, list[str]]:
+            return {"redirectUris": [f"{self.url}/oauth/{slug}/callback"]}
+
+        self.sandbox_call("calcom/oauth-clients", **ours, **back("calcom"))
+        self.sandbox_call("calendly/apps", **ours, **back("calendly"), webhookSigningKey=SIGNING_KEY)
+        hook = {"webhookUrl": f"{self.url}/webhooks/zoom", "secretToken": ZOOM_SECRET}
+        self.sandbox_call("zoom/apps", **ours, **back("zoom"), **hook)
+        # the other app hears nothing: the same news twice is tested where it matters
+        self.sandbox_call("zoom/apps", clientId="convene-account", clientSecret=CLIENT_SECRET, accountId=ZOOM_ACCOUNT)
 
     # ---- people and time -------------------------------------------------------------------------------------------
 
@@ -384,19 +410,19 @@ COMPLETE = (
   ... on ProviderLinked { status { ...S } } ... on DifferentAccount { expected got } ... on Problem { code message } } }"""
     + STATUS
 )
-CONNECTION = "query { connectionStatus(provider: CAL_COM) { ...S } }" + STATUS
+CONNECTION = "query($provider: Provider! = CAL_COM) { connectionStatus(provider: $provider) { ...S } }" + STATUS
 DISCONNECT = (
-    """mutation { disconnectProvider(input: {provider: CAL_COM}) { __typename
+    """mutation($provider: Provider! = CAL_COM) { disconnectProvider(input: {provider: $provider}) { __typename
   ... on ProviderUnlinked { message revokedUpstream status { ...S } } ... on Problem { code message } } }"""
     + STATUS
 )
 REFRESH = (
-    """mutation($force: Boolean) { refreshConnection(input: {provider: CAL_COM, force: $force}) { __typename
+    """mutation($force: Boolean, $provider: Provider! = CAL_COM) { refreshConnection(input: {provider: $provider, force: $force}) { __typename
   ... on ConnectionRefreshed { refreshed status { ...S } } ... on ConnectionUnusable { isViewers provider problem { code } }
   ... on ProviderFailure { retryable retryAt } ... on Problem { code message } } }"""
     + STATUS
 )
-SYNC = """mutation { syncBookings(input: {provider: CAL_COM}) { __typename
+SYNC = """mutation($provider: Provider! = CAL_COM) { syncBookings(input: {provider: $provider}) { __typename
   ... on BookingsSynced { synced added changed status { state } } ... on ProviderFailure { retryable retryAt }
   ... on Problem { code message } } }"""
 BOOKING = """
@@ -452,9 +478,10 @@ AVAILABILITY = """query($input: AvailabilityInput!) { availability(input: $input
   ... on InvalidInput { fields { path message } } ... on ConnectionUnusable { isViewers problem { code } }
   ... on ProviderFailure { retryable retryAt } ... on Problem { code message } } }"""
 EVENT_TYPES = """query($hostId: ID, $first: Int, $after: String) { eventTypes(hostId: $hostId, first: $first, after: $after) {
-  edges { cursor node { id title slug durationMinutes durationOptions active hidden requiresConfirmation group schedulingUrl isDefault
+  edges { cursor node { id title slug durationMinutes durationOptions active hidden requiresConfirmation group schedulingUrl isDefault provider
+    createsZoomMeeting recordsMeeting
     host { id name } } } pageInfo { hasNextPage endCursor } } }"""
-DEFAULTS = """mutation { createDefaultEventTypes(input: {provider: CAL_COM}) { __typename
+DEFAULTS = """mutation($provider: Provider! = CAL_COM) { createDefaultEventTypes(input: {provider: $provider}) { __typename
   ... on DefaultEventTypes { totalCreated createdEventTypes { id durationMinutes } existingEventTypes { id durationMinutes } }
   ... on ConnectionUnusable { isViewers } ... on ProviderFailure { retryable retryAt } ... on Problem { code message } } }"""
 INBOX = """query($state: WebhookEventState, $first: Int) { webhookEvents(state: $state, first: $first) { edges { node {

@@ -1,7 +1,69 @@
-"""The demo world of Calendly."""
+"""The demo world of Calendly: a coach, a mentee, and bookings on the next working days."""
 
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from sandbox import times
+from sandbox.calendly import acts, people
+from sandbox.calendly.context import setting_of
+from sandbox.calendly.rows import Json
 from sandbox.world import World
+
+BERLIN = ZoneInfo("Europe/Berlin")
+ROOM = [{"kind": "custom", "location": "https://meet.demo.test/cora"}]
+COACH: Json = {
+    "email": "coach2@demo.test",
+    "name": "Cora Calendly",
+    "slug": "cora-calendly",
+    "timeZone": "Europe/Berlin",
+    "eventTypes": [
+        {"name": "Coaching call", "duration": 30, "locations": ROOM, "description": "Half an hour on one question."},
+        {"name": "Deep session", "duration": 60, "locations": ROOM, "description": "A whole hour."},
+        {"name": "Group workshop", "duration": 45, "kind": "group", "limit": 5, "description": "Up to five people."},
+    ],
+}
+MENTEE: Json = {"email": "mentee2@demo.test", "name": "Mia Mentee", "slug": "mia-mentee", "timeZone": "America/New_York"}
+MIA: Json = {"name": "Mia Mentee", "email": "mentee2@demo.test", "timeZone": "America/New_York"}
+GINA: Json = {"name": "Gina Guest", "email": "guest@demo.test", "timeZone": "Europe/London"}
+GUS: Json = {"name": "Gus Group", "email": "gus@demo.test", "timeZone": "Europe/Berlin"}
 
 
 def seed(world: World) -> None:
-    del world
+    """Only in a Calendly without users. Nobody has subscribed yet, so nothing is sent."""
+    if world.calendly.users:
+        return
+    with world.writing():
+        coach = people.create(setting_of(world), COACH)
+        people.create(setting_of(world), MENTEE)
+        call, deep, workshop = (row.id for row in world.calendly.types_of(coach.id))
+        for kind, invitee, start in _plan(call, deep, workshop, world.clock.now()):
+            sent = {"eventType": kind, "start": times.seconds(start), "invitee": invitee, "force": True, "silent": True}
+            acts.book(world, sent)
+
+
+def _plan(call: str, deep: str, workshop: str, now: datetime) -> Iterator[tuple[str, Json, datetime]]:
+    """Four with Mia, one with Gina, a workshop with three people, and one of the past."""
+    ahead = list(_working_days(now, 4, forward=True))
+    (past,) = _working_days(now, 1, forward=False)
+    yield call, MIA, _at(past, 11)
+    yield call, MIA, _at(ahead[0], 15)
+    yield call, MIA, _at(ahead[1], 14, 30)
+    yield deep, MIA, _at(ahead[2], 14)
+    yield call, MIA, _at(ahead[3], 15, 30)
+    yield call, GINA, _at(ahead[1], 11)
+    for person in (MIA, GINA, GUS):
+        yield workshop, person, _at(ahead[3], 10)
+
+
+def _working_days(now: datetime, count: int, *, forward: bool) -> Iterator[datetime]:
+    day, step = now.astimezone(BERLIN), timedelta(days=1 if forward else -1)
+    while count:
+        day += step
+        if day.weekday() < 5:
+            count -= 1
+            yield day
+
+
+def _at(day: datetime, hour: int, minute: int = 0) -> datetime:
+    return datetime.combine(day.date(), time(hour, minute), BERLIN).astimezone(UTC)

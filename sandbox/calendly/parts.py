@@ -1,6 +1,6 @@
 """What the sandbox takes from this provider."""
 
-from sandbox.calendly import control, demo
+from sandbox.calendly import api, consent, control, demo, oauth, web
 
-blueprints = (control.blueprint,)
+blueprints = (api.blueprint, oauth.blueprint, consent.blueprint, web.blueprint, control.blueprint)
 seed = demo.seed

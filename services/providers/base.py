@@ -1,37 +1,76 @@
-"""What every provider is to Convene: a Protocol, its capabilities, and provider-neutral data.
+"""What every provider is to Convene: Protocols, capabilities, and provider-neutral data.
 
 Nothing here knows models or decides anything. Times are aware and in UTC.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol
+from datetime import date, datetime, timedelta
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic_settings import BaseSettings
 
 
 class ProviderSettings(BaseSettings):
-    """The settings of one provider; the variables' prefix is CONVENE_<SLUG>_."""
+    """The settings of one provider; the variables' prefix is CONVENE_<SLUG>_. A provider without credentials is off."""
 
     api_url: str
-    client_id: str
-    client_secret: str
+    client_id: str = ""
+    client_secret: str = ""
+
+    def lacking(self) -> list[str]:
+        """What is missing although the rest is there, by field; empty for a provider that is off or complete."""
+        return [name for name in ("client_id", "client_secret") if not getattr(self, name)] if self.on else []
+
+    @property
+    def on(self) -> bool:
+        return bool(self.client_id or self.client_secret)
+
+
+EventTypeField = Literal[
+    "title", "slug", "description", "duration_minutes", "duration_options", "hidden", "requires_confirmation", "active"
+]
 
 
 @dataclass(frozen=True)
 class Capabilities:
     """What a provider can do at all, so that services ask this and never its name."""
 
-    revocation: bool
-    """OAuth tokens can be revoked by a call."""
-    reschedules: bool
-    """A booking can be moved through the API."""
-    webhooks: bool
     processing_limit: timedelta
     """Longest time the provider may still be working on a request whose answer was lost."""
-    slots_window: timedelta
+    revocation: bool = False
+    """OAuth tokens can be revoked by a call."""
+    subscriptions: bool = False
+    """It calls addresses that are registered through its API, one per linked account."""
+    app_webhooks: bool = False
+    """It calls one address of the installation, which its operator has registered by hand."""
+    scheduling: bool = False
+    """It has event types, availability and bookings: it is a `Scheduling`."""
+    meetings: bool = False
+    """It makes video meetings for bookings: it is a `Meetings`."""
+    managed_users: bool = False
+    """It can make accounts for people: it is a `ManagedUsers`."""
+
+    # of scheduling providers
+    reschedules: bool = False
+    """A booking can be moved through the API."""
+    anonymous: bool = False
+    """A booking can be read and changed by whoever knows its id, without a token."""
+    places: bool = False
+    """Each invitee of a group event is a booking of its own; otherwise a group's booking has several mentees."""
+    slots_window: timedelta = timedelta(days=31)
     """Longest window of one availability call; longer ones are asked for in pieces."""
+    busy_window: timedelta = timedelta(days=31)
+    """The same for busy times."""
+    slots_by_length: bool = False
+    """Slots can be asked for in another length than the event type's own."""
+    event_type_fields: frozenset[EventTypeField] = frozenset()
+    """What can be set of an event type."""
+    longest_minutes: int = 1440
+    most_durations: int = 20
+    """Lengths that an event type may offer to choose from."""
+    schedule_changes: bool = False
+    """Schedules can be changed through the API."""
 
 
 class Headers(Protocol):
@@ -134,6 +173,28 @@ class RemoteEventType:
     requires_confirmation: bool
     is_group: bool
     scheduling_url: str | None
+    active: bool = True
+    """False: it is there, but nobody can book it."""
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Open from `start` to `end`, both `HH:MM` in the schedule's zone; `24:00` is the end of the day."""
+
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class RemoteSchedule:
+    """Working hours. `weekly` by ISO weekday (1 Monday); `overrides` by date: those hours instead, none: closed."""
+
+    external_id: str
+    name: str
+    time_zone: str
+    is_default: bool
+    weekly: tuple[tuple[int, tuple[Hours, ...]], ...]
+    overrides: tuple[tuple[date, tuple[Hours, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +213,8 @@ class RemotePerson:
 class RemoteBooking:
     """One booking as the provider tells it now. status: PENDING, CONFIRMED, DECLINED or CANCELLED.
 
-    `previous_id` and `next_id` link the bookings that a provider makes of one meeting when it is moved.
+    `previous_id` and `next_id` link the bookings that a provider makes of one meeting when it is moved. `occasion_id`
+    names the provider's one event in which several bookings are places.
     """
 
     external_id: str = field(repr=False)
@@ -173,24 +235,106 @@ class RemoteBooking:
     cancellation_reason: str | None = None
     reschedule_reason: str | None = None
     changed_by_email: str | None = None
+    changed_by: str | None = field(default=None, repr=False)
+    """Who cancelled or moved it, by name, where no address is told."""
+    occasion_id: str | None = field(default=None, repr=False)
+    conference: "Conference | None" = None
+    incomplete: bool = False
+    """The provider is still preparing a part of it (its conference): read it again soon."""
+
+
+@dataclass(frozen=True)
+class Conference:
+    """A video meeting that the scheduling provider makes itself, perhaps still in work.
+
+    `provider` is the slug of the meeting provider where that is one of ours, and `external_id` its id of the meeting.
+    """
+
+    provider: str | None = None
+    external_id: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """What a list tells of an event before its places are read."""
+
+    id: str = field(repr=False)
+    start: datetime
+    updated_at: datetime
+    places: int
+    taken: int
+
+
+@dataclass(frozen=True)
+class RemoteMeeting:
+    """A video meeting as its provider has it. `start` None: it has no fixed time."""
+
+    external_id: str = field(repr=False)
+    join_url: str = field(repr=False)
+    start: datetime | None
+    minutes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class MeetingWish:
+    """A meeting as it should be. `mark` finds it again; it is shown in the meeting's description."""
+
+    topic: str
+    start: datetime
+    minutes: int
+    time_zone: str
+    mark: str
+    record: bool
+
+
+@dataclass(frozen=True)
+class RemoteRecording:
+    """One file of a recording; `kind` in the provider's words."""
+
+    external_id: str = field(repr=False)
+    kind: str
+    url: str = field(repr=False)
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The files of one session of a meeting; `session` tells sessions of the same meeting apart."""
+
+    meeting_id: str = field(repr=False)
+    session: str
+    files: tuple[RemoteRecording, ...] = field(repr=False)
+    complete: bool
+    """The recording itself, and not what is made of it later."""
 
 
 @dataclass(frozen=True)
 class Delivery:
     """What a webhook says, as far as it is believed without reading back.
 
-    `booking_ids` are to be read back; `requested_id` was pending at the time of the event; empty ids: nothing to do.
-    `sent_at`: when the provider says it made it, where it is part of what is signed.
+    `booking_ids` are to be read back; `requested_id` was pending at the time of the event. `told`: the booking as the
+    delivery itself has it, for when it cannot be read back. `sent_at`: when the provider says it made it, where it is
+    part of what is signed. Nothing of it: nothing to do.
     """
 
     kind: str
     booking_ids: tuple[str, ...] = field(default=(), repr=False)
     requested_id: str | None = field(default=None, repr=False)
     sent_at: datetime | None = None
+    told: RemoteBooking | None = field(default=None, repr=False)
+    event_types: bool = False
+    """The account's event types changed."""
+    meeting_id: str | None = field(default=None, repr=False)
+    """This meeting was changed or deleted by somebody."""
+    recorded: Recorded | None = None
+    withdrawn: str | None = field(default=None, repr=False)
+    """This account took its permission back: unlink it and delete what came from it."""
 
 
 class Provider(Protocol):
-    """One scheduling provider. Every call may raise services.errors.ProviderError and, with AccountAuth, Problems."""
+    """One provider. Every call may raise services.errors.ProviderError and, with AccountAuth, Problems."""
 
     slug: ClassVar[str]
     enum_name: ClassVar[str]
@@ -199,15 +343,81 @@ class Provider(Protocol):
     required_scopes: ClassVar[tuple[str, ...]]
     settings: ClassVar[Any]
     """The subclass of ProviderSettings that says what can be set."""
-    managed_users: bool
-    """Accounts can be made, and their tokens got, with our own platform credentials."""
+    link_kinds: frozenset[str]
+    """How accounts can be linked in this installation, as LinkKind names; empty: the provider is off."""
+    webhook_keys: tuple[str, ...]
+    """Keys of the app that sign every delivery; empty: each subscription has a secret of its own."""
 
     # OAuth
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str: ...
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant: ...
     def refresh(self, refresh_token: str) -> Grant: ...
+    def revoke(self, token: str) -> None:
+        """Only where the capabilities say so."""
 
-    # managed users, and components in the browser
+    def account(self, auth: Auth) -> RemoteAccount: ...
+
+    # webhooks
+    def genuine(self, secrets: Iterable[str], headers: Headers, body: bytes) -> bool: ...
+    def read_delivery(self, payload: Any) -> Delivery: ...
+    def challenge(self, secrets: Sequence[str], payload: Any) -> dict[str, str] | None:
+        """The answer to a question by which the provider tests the address; None: it is a delivery."""
+
+
+class Scheduling(Provider, Protocol):
+    """A provider with event types, availability and bookings."""
+
+    def event_types(self, auth: Auth) -> list[RemoteEventType]: ...
+    def create_event_type(self, auth: Auth, wanted: Mapping[EventTypeField, Any]) -> RemoteEventType: ...
+    def update_event_type(self, auth: Auth, external_id: str, wanted: Mapping[EventTypeField, Any]) -> RemoteEventType: ...
+    def event_types_page(self) -> str:
+        """Where a person changes what the API cannot."""
+
+    def schedules(self, auth: Auth) -> list[RemoteSchedule]: ...
+    def update_schedule(self, auth: Auth, wanted: RemoteSchedule) -> RemoteSchedule:
+        """Only where the capabilities say so."""
+
+    def schedules_page(self) -> str: ...
+
+    def free_starts(
+        self, auth: Auth, event_type_id: str, *, start: datetime, end: datetime, minutes: int | None, moving: str | None
+    ) -> list[datetime]:
+        """Bookable starts in [start, end), ascending.
+
+        `minutes` None: the event type's own length. `moving`: that booking does not block itself, where it can be said.
+        """
+
+    def busy(self, auth: Auth, *, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+        """When the account's person is taken between now or `start` and `end`, in its calendars as well, ascending."""
+
+    def bookings(
+        self, auth: Auth, *, updated_since: datetime | None, starts_after: datetime, unchanged: Callable[[Occasion], bool]
+    ) -> Iterator[RemoteBooking]:
+        """At least those updated since then, and all that start later than `starts_after` where that is None.
+
+        What is `unchanged` need not be read; only a provider that reads places one by one asks.
+        """
+
+    def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None: ...
+    def booking_page(self, external_id: str, action: Literal["move", "cancel"]) -> str | None: ...
+    def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking:
+        """Only where the capabilities say so."""
+
+    def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking: ...
+
+    def subscribe(self, auth: Auth, *, url: str, secret: str) -> str:
+        """Make the subscription, or adopt the one that already has this address; returns its id."""
+
+    def subscriptions(self, auth: Auth) -> list[tuple[str, str]]:
+        """(id, address) of every subscription of the account, whoever made it."""
+
+    def unsubscribe(self, auth: Auth, external_id: str) -> None: ...
+    def subscription_state(self, auth: Auth, external_id: str, url: str) -> Literal["active", "retrying", "disabled", "gone"]: ...
+
+
+class ManagedUsers(Provider, Protocol):
+    """A provider whose accounts can be made, and their tokens got, with our own platform credentials."""
+
     def managed_user(self, *, email: str, name: str, time_zone: str | None) -> RemoteAccount:
         """Make the managed user of this address, or find the one that is there."""
 
@@ -219,36 +429,25 @@ class Provider(Protocol):
         """
 
     def browser_client(self, kind: str) -> BrowserClient | None:
-        """For accounts linked in this way; None: the provider has no such components."""
+        """What the provider's components are started with, for accounts linked in this way."""
 
-    # reading
-    def account(self, auth: Auth) -> RemoteAccount: ...
-    def event_types(self, auth: Auth) -> list[RemoteEventType]: ...
-    def free_starts(
-        self, auth: Auth, event_type_id: str, *, start: datetime, end: datetime, minutes: int | None, moving: str | None
-    ) -> list[datetime]:
-        """Bookable starts in [start, end), ascending.
 
-        `minutes` None: the event type's own length. `moving`: that booking does not block itself.
-        """
+class Meetings(Provider, Protocol):
+    """A provider that makes video meetings."""
 
-    def bookings(self, auth: Auth, *, updated_since: datetime | None, starts_after: datetime | None) -> Iterator[RemoteBooking]: ...
-    def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None: ...
-    def booking_page(self, external_id: str) -> str | None: ...
+    def installation_grant(self) -> Grant:
+        """A token of the whole account from our own credentials (SERVER_TO_SERVER); no refresh token."""
 
-    # writing
-    def create_event_type(self, auth: Auth, *, title: str, slug: str, minutes: int) -> RemoteEventType: ...
-    def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking: ...
-    def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking: ...
+    def installation_user(self, auth: Auth, email: str) -> RemoteAccount | None:
+        """The user of our account who has this address."""
 
-    # webhooks
-    def subscribe(self, auth: Auth, *, url: str, secret: str) -> str:
-        """Make the subscription, or adopt the one that already has this address; returns its id."""
+    def create_meeting(self, auth: Auth, host_id: str | None, wanted: MeetingWish) -> RemoteMeeting:
+        """`host_id` None: the token's own user."""
 
-    def subscriptions(self, auth: Auth) -> list[tuple[str, str]]:
-        """(id, address) of every subscription of the account, whoever made it."""
+    def meeting(self, auth: Auth, external_id: str) -> RemoteMeeting | None: ...
+    def update_meeting(self, auth: Auth, external_id: str, wanted: MeetingWish) -> None: ...
+    def delete_meeting(self, auth: Auth, external_id: str) -> None:
+        """What is gone already counts as deleted."""
 
-    def unsubscribe(self, auth: Auth, external_id: str) -> None: ...
-    def subscription_alive(self, auth: Auth, external_id: str, url: str) -> bool: ...
-    def genuine(self, secrets: Iterable[str], headers: Headers, body: bytes) -> bool: ...
-    def read_delivery(self, payload: Any) -> Delivery: ...
+    def marked_meetings(self, auth: Auth, host_id: str | None) -> list[tuple[str, RemoteMeeting]]:
+        """(mark, meeting) of the host's meetings to come that bear a mark of ours."""

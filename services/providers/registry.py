@@ -1,10 +1,24 @@
-"""All providers on one screen. The GraphQL enum, the settings and the routes derive from this."""
+"""All providers on one screen. The GraphQL enum, the settings and the routes derive from this.
+
+A provider is a folder here whose `provider` module has a PROVIDER, and a line in FOLDERS (docs/providers/adding.md).
+"""
+
+from importlib import import_module
 
 from services.providers.base import Provider, ProviderSettings
-from services.providers.calcom.provider import CalcomProvider
 
-PROVIDERS: dict[str, type[CalcomProvider]] = {
-    CalcomProvider.slug: CalcomProvider,
-}
+FOLDERS = (
+    "calcom",
+    "calendly",
+    "zoom",
+)
+
+
+def _load(folder: str) -> type[Provider]:
+    found: type[Provider] = import_module(f"services.providers.{folder}.provider").PROVIDER
+    return found
+
+
+PROVIDERS: dict[str, type[Provider]] = {provider.slug: provider for provider in map(_load, FOLDERS)}
 
 __all__ = ["PROVIDERS", "Provider", "ProviderSettings"]

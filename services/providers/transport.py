@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import httpcore
 import httpx
@@ -75,6 +75,9 @@ class Limits:
     reset_after: timedelta
 
 
+TokenAuth = Literal["client_secret_basic", "client_secret_post"]
+
+
 class Dialect(Protocol):
     """What differs in how providers say things over HTTP."""
 
@@ -85,6 +88,15 @@ class Dialect(Protocol):
     def limits(self, headers: Mapping[str, str]) -> Limits | None: ...
     def says(self, body: Any) -> str:
         """The provider's own sentence, for the log."""
+
+    token_auth: TokenAuth
+    """How our client id and secret go to the token endpoint (RFC 6749 section 2.3.1)."""
+
+    def grant_refused(self, error: str, grant_type: str) -> bool:
+        """Whether this `error` of the token endpoint means that the code or refresh token is worth nothing (any more)."""
+
+    def all_spent(self, headers: Mapping[str, str]) -> bool:
+        """Whether a 429 with these headers stops every call of the account, and not only calls of this kind."""
 
 
 class Transport:
@@ -127,10 +139,11 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
+        form: Mapping[str, str] | None = None,
         limit: timedelta | None = None,
     ) -> Any:
         """One logical call; returns the decoded JSON (None for an empty body). Raises ProviderError and Problems."""
-        request = _Request(dialect, operation, method, url, dict(headers or {}), params, json, auth, limit)
+        request = _Request(dialect, operation, method, url, dict(headers or {}), params, json, auth, limit, form)
         if not isinstance(auth, AccountAuth):
             return self._send_safely(request, None)
         try:
@@ -200,6 +213,7 @@ class Transport:
                 request.url,
                 params=request.params,
                 content=content,
+                data=request.form,
                 headers=headers,
                 timeout=limit.total_seconds(),
             )
@@ -231,18 +245,21 @@ class Transport:
         if wait is None:
             wait = limits.reset_after if limits else timedelta(seconds=60)
         wait = _bounded(wait)
-        self._budget.observe(request.budget_key, 0, wait)
+        if request.dialect.all_spent(response.headers):
+            self._budget.observe(request.budget_key, 0, wait)
         return RateLimited(request.dialect.slug, self._now() + wait)
 
     def _retry_after(self, response: httpx.Response) -> timedelta | None:
-        """RFC 9110 section 10.2.3: seconds, or a date."""
+        """RFC 9110 section 10.2.3: seconds, or a date; Zoom writes the date as ISO 8601."""
         said = response.headers.get("Retry-After", "").strip()
         if said.isdecimal():
             return timedelta(seconds=min(int(said), LONGEST_PAUSE))
-        try:
-            return max(parsedate_to_datetime(said) - self._now(), timedelta(0))
-        except (ValueError, TypeError):
-            return None
+        for parse in (parsedate_to_datetime, datetime.fromisoformat):
+            try:
+                return max(parse(said) - self._now(), timedelta(0))
+            except (ValueError, TypeError):
+                continue
+        return None
 
     # ---- token endpoint --------------------------------------------------------------------------------------------
 
@@ -251,8 +268,8 @@ class Transport:
     ) -> dict[str, Any]:
         """Exactly one exchange at an OAuth token endpoint, through Authlib, without any retry.
 
-        `grant` is `refresh_token=...`, or `code=..., redirect_uri=..., code_verifier=...`. Raises NotSent,
-        OutcomeUnknown, RateLimited, InvalidGrant or InvalidClient.
+        `grant` is `refresh_token=...`, or `code=..., redirect_uri=..., code_verifier=...`, or another `grant_type=...` with
+        what belongs to it. Raises NotSent, OutcomeUnknown, RateLimited, InvalidGrant or InvalidClient.
         """
         request = _Request(dialect, operation, "POST", url, {}, None, None, None)
         self._budget.check(dialect.slug, request.budget_key)
@@ -260,21 +277,22 @@ class Transport:
         client = OAuth2Client(
             client_id,
             client_secret,
-            token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
+            token_endpoint_auth_method=dialect.token_auth,
             transport=_Capped(self._pool),
             trust_env=False,
         )
         for hook in ("access_token_response", "refresh_token_response"):
             client.register_compliance_hook(hook, lambda response: self._check_token_answer(request, response))
         limit = EXCHANGE_LIMIT
+        grant_type = grant.pop("grant_type", "refresh_token" if "refresh_token" in grant else "authorization_code")
         with self._observed(request), self._guarded(dialect.slug), _total(limit):
             try:
-                if "refresh_token" in grant:
+                if grant_type == "refresh_token":
                     token = client.refresh_token(url, refresh_token=grant["refresh_token"], timeout=limit.total_seconds())
                 else:
-                    token = client.fetch_token(url, grant_type="authorization_code", timeout=limit.total_seconds(), **grant)
+                    token = client.fetch_token(url, grant_type=grant_type, timeout=limit.total_seconds(), **grant)
             except OAuthError as error:
-                raise _oauth_refusal(dialect.slug, error) from error
+                raise _oauth_refusal(dialect, error, grant_type) from error
         if not isinstance(token.get("access_token"), str):
             raise BadAnswer(dialect.slug, "the token endpoint answered without a token")
         return dict(token)
@@ -350,6 +368,7 @@ class _Request:
     json: Any
     auth: Auth
     limit: timedelta | None = None
+    form: Mapping[str, str] | None = None
     status: int | None = None
 
     @property
@@ -362,6 +381,7 @@ class _Plain:
     """The dialect of a document that belongs to no provider."""
 
     slug = "public"
+    token_auth: TokenAuth = "client_secret_basic"  # noqa: S105 - the name of a method
 
     def token_refused(self, status: int, body: Any) -> bool:  # noqa: ARG002
         return False
@@ -374,6 +394,12 @@ class _Plain:
 
     def says(self, body: Any) -> str:  # noqa: ARG002
         return "refused"
+
+    def grant_refused(self, error: str, grant_type: str) -> bool:  # noqa: ARG002
+        return False
+
+    def all_spent(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002
+        return False
 
 
 def _bounded(wait: timedelta) -> timedelta:
@@ -395,13 +421,14 @@ def _decode(response: httpx.Response) -> Any:
         return _UNREADABLE
 
 
-def _oauth_refusal(slug: str, error: OAuthError) -> Refused:
+def _oauth_refusal(dialect: Dialect, error: OAuthError, grant_type: str) -> Refused:
     """RFC 6749 section 5.2: what the `error` of a token endpoint means for us."""
-    if error.error in {"invalid_client", "unauthorized_client"}:
-        return InvalidClient(slug, f"token endpoint: {error.error}")
-    if error.error == "invalid_grant":
-        return InvalidGrant(slug, "token endpoint: invalid_grant")
-    return Refused(slug, f"token endpoint: {str(error.error)[:60]}")
+    said = str(error.error)
+    if said in {"invalid_client", "unauthorized_client"}:
+        return InvalidClient(dialect.slug, f"token endpoint: {said}")
+    if dialect.grant_refused(said, grant_type):
+        return InvalidGrant(dialect.slug, f"token endpoint: {said[:60]}")
+    return Refused(dialect.slug, f"token endpoint: {said[:60]}")
 
 
 @contextmanager

@@ -14,13 +14,14 @@ import structlog
 from services.errors import BadAnswer, InvalidClient, InvalidGrant, Refused, TokenRefused
 from services.providers.base import Auth, RemoteBooking
 from services.providers.calcom import payloads
-from services.providers.transport import EXCHANGE_LIMIT, Limits, Transport
+from services.providers.transport import EXCHANGE_LIMIT, Limits, TokenAuth, Transport
 
 GONE, CONFLICT, BAD_REQUEST = 404, 409, 400
 BOOKINGS = "2026-02-25"
 BOOKINGS_LIST = "2026-05-01"
 EVENT_TYPES = "2024-06-14"
 SLOTS = "2024-09-04"
+SCHEDULES = "2024-06-11"
 PAGE = 100
 MOST_PAGES = 200
 
@@ -32,6 +33,13 @@ class CalcomDialect:
     """How Cal.com says no (two error shapes) and what is left of its limits."""
 
     slug = "calcom"
+    token_auth: TokenAuth = "client_secret_post"  # noqa: S105 - the name of a method
+
+    def grant_refused(self, error: str, grant_type: str) -> bool:  # noqa: ARG002
+        return error == "invalid_grant"
+
+    def all_spent(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002
+        return True
 
     def token_refused(self, status: int, body: Any) -> bool:
         """401 or 498. A tRPC 401 means "not yours to do", and no new token would change that."""
@@ -96,6 +104,32 @@ class CalcomClient:
     def create_event_type(self, auth: Auth, body: dict[str, Any]) -> Any:
         answer = self._call("create_event_type", "POST", "/event-types", auth=auth, version=EVENT_TYPES, json=body)
         return payloads.data(answer)
+
+    def update_event_type(self, auth: Auth, event_type_id: str, body: dict[str, Any]) -> Any:
+        path = f"/event-types/{quote(event_type_id, safe='')}"
+        return payloads.data(self._call("update_event_type", "PATCH", path, auth=auth, version=EVENT_TYPES, json=body))
+
+    def schedules(self, auth: Auth) -> list[Any]:
+        return _list(payloads.data(self._call("schedules", "GET", "/schedules", auth=auth, version=SCHEDULES)))
+
+    def update_schedule(self, auth: Auth, schedule_id: str, body: dict[str, Any]) -> Any:
+        path = f"/schedules/{quote(schedule_id, safe='')}"
+        return payloads.data(self._call("update_schedule", "PATCH", path, auth=auth, version=SCHEDULES, json=body))
+
+    def busy(self, auth: Auth, start: str, end: str) -> list[tuple[datetime, datetime]]:
+        """Of the calendars that the person lets Cal.com check, which have to be named one by one."""
+        connected = payloads.data(self._call("calendars", "GET", "/calendars", auth=auth)).get("connectedCalendars") or []
+        checked = [c for one in connected for c in one.get("calendars") or () if c.get("isSelected")]
+        # both names of the zone: older servers know one of them only
+        query = {"dateFrom": start, "dateTo": end, "timeZone": "UTC", "loggedInUsersTz": "UTC"}
+        for number, calendar in enumerate(checked):
+            query[f"calendarsToLoad[{number}][credentialId]"] = str(calendar.get("credentialId"))
+            query[f"calendarsToLoad[{number}][externalId]"] = str(calendar.get("externalId"))
+        rows = _list(payloads.data(self._call("busy", "GET", "/calendars/busy-times", auth=auth, params=query)))
+        try:
+            return sorted((payloads.moment(row["start"]), payloads.moment(row["end"])) for row in rows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAnswer("calcom", "busy times that cannot be read") from error
 
     def slots(self, auth: Auth, query: dict[str, Any]) -> list[datetime]:
         """A map by local day; without `timeZone` the days and times are UTC. `end` is exclusive."""

@@ -13,7 +13,18 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from services.providers.base import Grant
 
 # What Convene calls needs exactly these; WRITE does not include READ.
-SCOPES = ("PROFILE_READ", "EVENT_TYPE_READ", "EVENT_TYPE_WRITE", "BOOKING_READ", "BOOKING_WRITE", "WEBHOOK_READ", "WEBHOOK_WRITE")
+SCOPES = (
+    "PROFILE_READ",
+    "EVENT_TYPE_READ",
+    "EVENT_TYPE_WRITE",
+    "SCHEDULE_READ",
+    "SCHEDULE_WRITE",
+    "APPS_READ",
+    "BOOKING_READ",
+    "BOOKING_WRITE",
+    "WEBHOOK_READ",
+    "WEBHOOK_WRITE",
+)
 
 
 def authorization_url(app_url: str, *, client_id: str, redirect_uri: str, state: str, verifier: str) -> str:

@@ -4,11 +4,23 @@ Bookings: version 2024-08-13 and later. Status is lower case in the API and uppe
 `Z`, `.000Z` and `+00:00`. There is no boolean `rescheduled`: a moved booking is cancelled and has `rescheduledToUid`.
 """
 
-from datetime import UTC, datetime, timedelta
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.errors import BadAnswer
-from services.providers.base import Grant, RemoteAccount, RemoteBooking, RemoteEventType, RemotePerson
+from services.providers.base import (
+    Conference,
+    EventTypeField,
+    Grant,
+    Hours,
+    RemoteAccount,
+    RemoteBooking,
+    RemoteEventType,
+    RemotePerson,
+    RemoteSchedule,
+)
 
 STATUS = {
     "accepted": "CONFIRMED",
@@ -17,6 +29,7 @@ STATUS = {
     "cancelled": "CANCELLED",
     "rejected": "DECLINED",
 }
+ZOOM_LINK = re.compile(r"^https://[\w.-]*\bzoom\.us/[jw]/(\d{9,})")
 # Answers that are told elsewhere on a booking, or are about Cal.com's form and not about the meeting.
 NOT_ANSWERS = {
     "name", "email", "displayEmail", "guests", "displayGuests", "location", "rescheduledReason", "rescheduleReason",
@@ -93,6 +106,75 @@ def event_type(raw: Any, app_url: str) -> RemoteEventType:
         raise BadAnswer("calcom", "an event type that cannot be read") from error
 
 
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def event_type_body(wanted: Mapping[EventTypeField, Any]) -> dict[str, Any]:
+    """What may be set of an event type, in Cal.com's words."""
+    names = {
+        "title": "title",
+        "slug": "slug",
+        "description": "description",
+        "duration_minutes": "lengthInMinutes",
+        "duration_options": "lengthInMinutesOptions",
+        "hidden": "hidden",
+    }
+    body = {names[name]: value for name, value in wanted.items() if name in names}
+    if "requires_confirmation" in wanted:
+        always = {"type": "always", "blockUnconfirmedBookingsInBooker": False}
+        body["confirmationPolicy"] = always if wanted["requires_confirmation"] else {"disabled": True}
+    return body
+
+
+def schedule(raw: Any) -> RemoteSchedule:
+    """Rules of several days each, into hours by day; times are local to the schedule's zone."""
+    try:
+        weekly: dict[int, list[Hours]] = {}
+        for rule in raw.get("availability") or ():
+            for day in rule["days"]:
+                weekly.setdefault(DAYS.index(day) + 1, []).append(Hours(rule["startTime"], rule["endTime"]))
+        special: dict[date, list[Hours]] = {}
+        for rule in raw.get("overrides") or ():
+            hours = special.setdefault(date.fromisoformat(rule["date"]), [])
+            if rule["startTime"] != rule["endTime"]:  # 00:00 to 00:00: closed
+                hours.append(Hours(rule["startTime"], rule["endTime"]))
+        return RemoteSchedule(
+            external_id=str(raw["id"]),
+            name=raw["name"],
+            time_zone=raw["timeZone"],
+            is_default=bool(raw.get("isDefault")),
+            weekly=tuple((day, tuple(sorted(hours, key=lambda h: h.start))) for day, hours in sorted(weekly.items())),
+            overrides=tuple((day, tuple(sorted(hours, key=lambda h: h.start))) for day, hours in sorted(special.items())),
+        )
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise BadAnswer("calcom", "a schedule that cannot be read") from error
+
+
+def schedule_body(wanted: RemoteSchedule) -> dict[str, Any]:
+    """The same way back. A closed day is an override from 00:00 to 00:00."""
+    closed = (Hours("00:00", "00:00"),)
+    return {
+        "name": wanted.name,
+        "timeZone": wanted.time_zone,
+        "availability": [
+            {"days": [DAYS[day - 1]], "startTime": hours.start, "endTime": hours.end} for day, open_ in wanted.weekly for hours in open_
+        ],
+        "overrides": [
+            {"date": day.isoformat(), "startTime": hours.start, "endTime": hours.end}
+            for day, open_ in wanted.overrides
+            for hours in open_ or closed
+        ],
+    }
+
+
+def _conference(link: Any) -> Conference | None:
+    """A link, or an app that makes one; of Zoom's the meeting's id is in the link."""
+    if not isinstance(link, str) or not link.startswith(("https://", "http://", "integrations:")):
+        return None
+    zoom = ZOOM_LINK.search(link)
+    return Conference("zoom", zoom[1]) if zoom else Conference()
+
+
 def booking(raw: Any) -> RemoteBooking:
     try:
         start = moment(raw["start"])
@@ -121,6 +203,7 @@ def booking(raw: Any) -> RemoteBooking:
             cancellation_reason=_text(raw.get("cancellationReason")),
             reschedule_reason=_text(raw.get("reschedulingReason")) or _text(responses.get("rescheduledReason")),
             changed_by_email=_text(raw.get("cancelledByEmail")) or _text(raw.get("rescheduledByEmail")),
+            conference=_conference(link),
         )
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise BadAnswer("calcom", "a booking that cannot be read") from error

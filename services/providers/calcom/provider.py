@@ -1,8 +1,8 @@
 """Cal.com as a `Provider` (services/providers/base.py). Facts and gotchas: docs/providers/calcom.md."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -13,12 +13,15 @@ from services.providers.base import (
     BrowserClient,
     Capabilities,
     Delivery,
+    EventTypeField,
     Grant,
     Headers,
+    Occasion,
     ProviderSettings,
     RemoteAccount,
     RemoteBooking,
     RemoteEventType,
+    RemoteSchedule,
 )
 from services.providers.calcom import oauth, payloads, webhooks
 from services.providers.calcom.client import CalcomClient, PlatformClient
@@ -30,8 +33,8 @@ class CalcomSettings(ProviderSettings):
 
     api_url: str = Field(default="https://api.cal.com", description="Cal.com's API, without /v2.")
     app_url: str = Field(default="https://app.cal.com", description="Cal.com's web app: consent and booking pages.")
-    client_id: str = Field(min_length=1, description="OAuth client id (app.cal.com/settings/developer/oauth).")
-    client_secret: str = Field(min_length=1, description="OAuth client secret.", repr=False)
+    client_id: str = Field(default="", description="OAuth client id (app.cal.com/settings/developer/oauth).")
+    client_secret: str = Field(default="", description="OAuth client secret.", repr=False)
     platform_client_id: str = Field(default="", description="Platform client id, for managed users (deprecated at Cal.com).")
     platform_client_secret: str = Field(default="", repr=False, description="Platform client secret.")
     webhook_secret: str = Field(
@@ -48,13 +51,20 @@ class CalcomProvider:
     settings: ClassVar[type[CalcomSettings]] = CalcomSettings
     required_scopes: ClassVar[tuple[str, ...]] = oauth.SCOPES
     capabilities: ClassVar[Capabilities] = Capabilities(
-        revocation=False,
-        reschedules=True,
-        webhooks=True,
         # direct mode waits for the slowest webhook subscriber before it answers
         processing_limit=timedelta(seconds=60),
-        slots_window=timedelta(days=31),
+        subscriptions=True,
+        scheduling=True,
+        managed_users=True,
+        reschedules=True,
+        anonymous=True,
+        slots_by_length=True,
+        event_type_fields=frozenset(
+            ("title", "slug", "description", "duration_minutes", "duration_options", "hidden", "requires_confirmation")
+        ),
+        schedule_changes=True,
     )
+    webhook_keys: tuple[str, ...] = ()
 
     def __init__(self, settings: CalcomSettings, transport: Transport, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -63,7 +73,8 @@ class CalcomProvider:
         self._client = CalcomClient(transport, settings.api_url, settings.platform_client_id)
         self._credentials = {"client_id": settings.client_id, "client_secret": settings.client_secret}
         self._platform = PlatformClient(transport, settings.api_url, settings.platform_client_id, settings.platform_client_secret)
-        self.managed_users = bool(settings.platform_client_id and settings.platform_client_secret)
+        platform = bool(settings.platform_client_id and settings.platform_client_secret)
+        self.link_kinds = frozenset([*(["OAUTH"] if settings.on else []), *(["MANAGED_USER"] if platform else [])])
 
     # ---- OAuth ---------------------------------------------------------------------------------------------------
 
@@ -78,6 +89,9 @@ class CalcomProvider:
 
     def refresh(self, refresh_token: str) -> Grant:
         return oauth.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+
+    def revoke(self, token: str) -> None:
+        raise NotImplementedError(f"{self.label} has no way to revoke a token")
 
     # ---- managed users, and components in the browser ------------------------------------------------------------
 
@@ -119,25 +133,45 @@ class CalcomProvider:
             query["bookingUidToReschedule"] = moving
         return [at for at in self._client.slots(auth, query) if start <= at < end]
 
-    def bookings(self, auth: Auth, *, updated_since: datetime | None, starts_after: datetime | None) -> Iterator[RemoteBooking]:
-        query = {}
-        if updated_since is not None:
-            query["afterUpdatedAt"] = _utc(updated_since)
-        if starts_after is not None:
-            query["afterStart"] = _utc(starts_after)
+    def busy(self, auth: Auth, *, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+        return self._client.busy(auth, _utc(start), _utc(end))
+
+    def schedules(self, auth: Auth) -> list[RemoteSchedule]:
+        return [payloads.schedule(raw) for raw in self._client.schedules(auth)]
+
+    def schedules_page(self) -> str:
+        return f"{self._app}/availability"
+
+    def event_types_page(self) -> str:
+        return f"{self._app}/event-types"
+
+    def bookings(
+        self,
+        auth: Auth,
+        *,
+        updated_since: datetime | None,
+        starts_after: datetime,
+        unchanged: Callable[[Occasion], bool],  # noqa: ARG002 - every booking is on the list as it is
+    ) -> Iterator[RemoteBooking]:
+        query = {"afterStart": _utc(starts_after)} if updated_since is None else {"afterUpdatedAt": _utc(updated_since)}
         return self._client.bookings(auth, query)
 
     def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None:
         return self._client.booking(auth, external_id)
 
-    def booking_page(self, external_id: str) -> str | None:
+    def booking_page(self, external_id: str, action: Literal["move", "cancel"]) -> str | None:  # noqa: ARG002 - one page for both
         return f"{self._app}/booking/{external_id}"
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
-    def create_event_type(self, auth: Auth, *, title: str, slug: str, minutes: int) -> RemoteEventType:
-        raw = self._client.create_event_type(auth, {"title": title, "slug": slug, "lengthInMinutes": minutes})
-        return payloads.event_type(raw, self._app)
+    def create_event_type(self, auth: Auth, wanted: Mapping[EventTypeField, Any]) -> RemoteEventType:
+        return payloads.event_type(self._client.create_event_type(auth, payloads.event_type_body(wanted)), self._app)
+
+    def update_event_type(self, auth: Auth, external_id: str, wanted: Mapping[EventTypeField, Any]) -> RemoteEventType:
+        return payloads.event_type(self._client.update_event_type(auth, external_id, payloads.event_type_body(wanted)), self._app)
+
+    def update_schedule(self, auth: Auth, wanted: RemoteSchedule) -> RemoteSchedule:
+        return payloads.schedule(self._client.update_schedule(auth, wanted.external_id, payloads.schedule_body(wanted)))
 
     def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking:
         """Answers the new booking. `end` must not be sent: an extra field is a 400, and no move resizes."""
@@ -178,9 +212,12 @@ class CalcomProvider:
             if error.status != 404:  # noqa: PLR2004 - gone already
                 raise
 
-    def subscription_alive(self, auth: Auth, external_id: str, url: str) -> bool:
-        found = [raw for raw in self._client.webhooks(auth) if str(raw.get("id")) == external_id]
-        return any(raw.get("active") and raw.get("subscriberUrl") == url for raw in found)
+    def subscription_state(self, auth: Auth, external_id: str, url: str) -> Literal["active", "retrying", "disabled", "gone"]:
+        """Switched off by hand counts as disabled; Cal.com itself never does that."""
+        for raw in self._client.webhooks(auth):
+            if str(raw.get("id")) == external_id and raw.get("subscriberUrl") == url:
+                return "active" if raw.get("active") else "disabled"
+        return "gone"
 
     def genuine(self, secrets: Iterable[str], headers: Headers, body: bytes) -> bool:
         return webhooks.genuine(secrets, headers, body)
@@ -188,6 +225,13 @@ class CalcomProvider:
     def read_delivery(self, payload: Any) -> Delivery:
         return webhooks.read(payload)
 
+    def challenge(self, secrets: Sequence[str], payload: Any) -> dict[str, str] | None:  # noqa: ARG002
+        return None
+
+
 
 def _utc(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+PROVIDER = CalcomProvider

@@ -1,0 +1,102 @@
+"""The token with which this installation acts for a provider's whole account (SERVER_TO_SERVER): one row for all replicas.
+
+It comes of our own credentials and there is no refresh token to spend, so a lost answer costs nothing: one asks again.
+One exchange per expiry all the same: whoever holds the lease does it, the others wait for the row.
+"""
+
+import itertools
+import time
+from datetime import timedelta
+
+from models import InstallationToken
+from models.base import new_id, release_connection
+from services.errors import ProviderError, ProviderFailure, TokenRefused
+from services.logging import get_logger
+from services.providers.base import AccessToken
+from services.providers.transport import EXCHANGE_LIMIT
+from services.runtime import Runtime
+from services.vault import place
+
+log = get_logger("tokens")
+
+EXPIRY_MARGIN = timedelta(seconds=60)
+LEASE = EXCHANGE_LIMIT + timedelta(seconds=10)
+TRIAL = timedelta(minutes=1)
+"""What is refused so young is refused for another reason than its age."""
+WAIT = 8.0
+_numbers = itertools.count()
+
+
+def current(rt: Runtime, slug: str) -> AccessToken:
+    """A living token. Raises ProviderError, and ProviderFailure when somebody else is still asking for one."""
+    row = _row(slug)
+    if row.access_token is not None and row.expires_at is not None and row.expires_at > rt.clock.now() + EXPIRY_MARGIN:
+        return _token(rt, row)
+    return _exchange(rt, slug, row.version)
+
+
+def renew(rt: Runtime, slug: str, refused: AccessToken) -> AccessToken:
+    """Another one than the one that was refused. Raises like `current`, and TokenRefused for a fresh one."""
+    row = _row(slug)
+    if row.version > refused.version:
+        return _token(rt, row)
+    if rt.clock.now() - refused.received_at < TRIAL:
+        raise TokenRefused(slug, "refused a token that was fresh")
+    return _exchange(rt, slug, refused.version)
+
+
+def _exchange(rt: Runtime, slug: str, version: int) -> AccessToken:
+    until, owner = time.monotonic() + WAIT, f"{rt.owner}:{next(_numbers)}"
+    while True:
+        free = InstallationToken.lease_until.is_null() | (InstallationToken.lease_until < rt.clock.database_now())
+        mine = (InstallationToken.provider == slug) & (InstallationToken.version == version)
+        if InstallationToken.update(lease_owner=owner, lease_until=rt.clock.database_now(LEASE)).where(mine & free).execute():
+            return _ask(rt, slug, version, owner)
+        row = _row(slug)
+        if row.version > version:
+            return _token(rt, row)
+        if time.monotonic() > until or rt.interrupted:
+            soon = rt.clock.now() + timedelta(seconds=2)
+            raise ProviderFailure("The connection is being renewed. Try again in a moment.", code="REFRESH_IN_PROGRESS", retry_at=soon)
+        release_connection()
+        time.sleep(0.05)
+
+
+def _ask(rt: Runtime, slug: str, version: int, owner: str) -> AccessToken:
+    try:
+        grant = rt.meetings(slug).installation_grant()
+    except ProviderError:
+        InstallationToken.update(lease_owner=None, lease_until=None).where(InstallationToken.lease_owner == owner).execute()
+        raise
+    row, now = _row(slug), rt.clock.now()
+    stored = {
+        "access_token": rt.vault.seal(grant.access_token, place("installation_token", row.id, "access_token")),
+        "version": version + 1,
+        "received_at": now,
+        "expires_at": now + (grant.expires_in or timedelta(hours=1)),
+        "lease_owner": None,
+        "lease_until": None,
+    }
+    InstallationToken.update(**stored).where((InstallationToken.id == row.id) & (InstallationToken.version == version)).execute()
+    log.info("token of the installation renewed", provider=slug)
+    return _token(rt, _row(slug))
+
+
+def _row(slug: str) -> InstallationToken:
+    row = InstallationToken.get_or_none(InstallationToken.provider == slug)
+    if row is None:
+        list(
+            InstallationToken.insert(id=new_id(), provider=slug)
+            .on_conflict(conflict_target=[InstallationToken.provider], action="nothing")
+            .returning(InstallationToken.id)
+            .tuples()
+            .execute()
+        )
+        row = InstallationToken.get(InstallationToken.provider == slug)
+    found: InstallationToken = row
+    return found
+
+
+def _token(rt: Runtime, row: InstallationToken) -> AccessToken:
+    value = rt.vault.open(row.access_token, place("installation_token", row.id, "access_token"))
+    return AccessToken(value, row.version, row.received_at, row.expires_at)

@@ -1,0 +1,401 @@
+"""One video meeting for a booking whose event type wants one, for the booking's whole life.
+
+What a booking needs is derived from its row, and a job makes it so; the job may run any number of times, at any moment:
+
+    no meeting yet      intent (`sent_at`) -> one call -> id and link. Making one is not idempotent: after a lost answer
+                        the host's list is searched for our mark, and it is made again only when it is not there and the
+                        provider can no longer be working on it
+    other time          changed there; the link stays
+    no longer needed    deleted there; what is gone already is as good
+    changed there       put back: the booking is what people agreed on
+
+A meeting that the scheduling provider makes itself is adopted: known by its id, so that recordings find their booking,
+and never touched. What bears our mark and belongs to nothing is swept up.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from models import Booking, BookingChange, EventType, LinkedAccount, Meeting, Participant, User
+from models.base import new_id
+from services import claims, drift, tokens
+from services.errors import InvalidClient, NotSent, OutcomeUnknown, Problem, RateLimited, Refused
+from services.logging import get_logger
+from services.providers.base import AccountAuth, MeetingWish, RemoteBooking, RemoteMeeting
+from services.providers.transport import WRITE_LIMIT
+from services.runtime import Runtime
+
+log = get_logger("meetings")
+
+OPEN = ("PENDING", "CONFIRMED")
+LOOKED_FOR_AGAIN = timedelta(seconds=5)
+CLOCK_SKEW = timedelta(seconds=30)
+SWEPT_EVERY = timedelta(hours=1)
+
+
+# ---- what a booking needs: inside the transaction that records it ------------------------------------------------------------
+
+
+def follow(rt: Runtime, booking_id: str, remote: RemoteBooking) -> None:
+    """Note which meeting the booking has or should have, and have it made so. Call with the booking locked."""
+    booking = Booking.get_by_id(booking_id)
+    before = booking.meeting_id
+    if remote.conference is not None:
+        meeting_id = _adopt(rt, booking, remote)
+    else:
+        meeting_id = _row_of(rt, booking) if _wants_one(rt, booking) else None
+    if meeting_id is not None and meeting_id != before:
+        Booking.update(meeting=meeting_id).where(Booking.id == booking_id).execute()
+    if remote.incomplete and (wait := _patience(rt.clock.now() - remote.created_at)):
+        claims.schedule("booking", booking_id, rt.clock.now() + wait)
+    for one in {before, meeting_id} - {None}:
+        claims.schedule("meeting", one, rt.clock.now())
+
+
+def _patience(age: timedelta) -> timedelta | None:
+    """A conference is ready within seconds, or it takes its time, or it never comes; no webhook says so."""
+    if age < timedelta(minutes=1):
+        return LOOKED_FOR_AGAIN
+    return timedelta(minutes=1) if age < timedelta(minutes=30) else None
+
+
+def _adopt(rt: Runtime, booking: Booking, remote: RemoteBooking) -> str | None:
+    """One that the provider made. Of which nothing is known but that it comes, there is nothing to keep."""
+    conference = remote.conference
+    if conference is None or conference.provider is None or conference.external_id is None:
+        return None
+    key = f"adopted:{_key(booking)}"
+    values = {
+        "provider": conference.provider,
+        "linked_account": next((a.id for a in _accounts(rt, booking) if a.provider == conference.provider), None),
+        "external_id": conference.external_id,
+        "start": booking.start,
+        "minutes": _minutes(booking),
+        "adopted": True,
+    }
+    return _upsert(key, values)
+
+
+def _wants_one(rt: Runtime, booking: Booking) -> bool:
+    kind = EventType.get_or_none(EventType.id == booking.event_type_id)
+    wanted = kind is not None and kind.creates_meeting and booking.status == "CONFIRMED" and booking.end > rt.clock.now()
+    return wanted or Meeting.select().where(Meeting.key == _key(booking)).exists()
+
+
+def _row_of(rt: Runtime, booking: Booking) -> str:
+    found = Meeting.get_or_none(Meeting.key == _key(booking))
+    if found is not None:
+        return str(found.id)
+    hosts = [account.provider for account in _accounts(rt, booking)]
+    return _upsert(_key(booking), {"provider": (hosts or _makers(rt))[0]})
+
+
+def _makers(rt: Runtime) -> list[str]:
+    return [slug for slug, provider in rt.providers.items() if provider.capabilities.meetings]
+
+
+def _upsert(key: str, values: Mapping[str, object]) -> str:
+    changes = {getattr(Meeting, name): value for name, value in values.items()}
+    rows = list(
+        Meeting.insert(id=new_id(), key=key, **values)
+        .on_conflict(conflict_target=[Meeting.key], update=changes)
+        .returning(Meeting.id)
+        .tuples()
+        .execute()
+    )
+    return str(rows[0][0])
+
+
+def _key(booking: Booking) -> str:
+    """The places of a group event share one meeting."""
+    shared = booking.is_group and booking.occasion_id
+    return f"occasion:{booking.provider}:{booking.occasion_id}" if shared else f"booking:{booking.id}"
+
+
+def _bookings_of(meeting: Meeting) -> list[Booking]:
+    kind, _, rest = meeting.key.partition(":")
+    if kind == "booking":
+        query = Booking.select().where(Booking.id == rest)
+    else:
+        slug, _, occasion = rest.partition(":")
+        query = Booking.select().where((Booking.provider == slug) & (Booking.occasion_id == occasion))
+    return list(query.order_by(Booking.id))
+
+
+def _minutes(booking: Booking) -> int:
+    return int((booking.end - booking.start).total_seconds()) // 60
+
+
+def _accounts(rt: Runtime, booking: Booking) -> list[LinkedAccount]:
+    """The coach's accounts at providers that make meetings."""
+    return list(
+        LinkedAccount.select()
+        .join(User)
+        .join(Participant, on=(Participant.person == User.person))
+        .where(
+            (Participant.booking == booking.id)
+            & (Participant.role == "COACH")
+            & LinkedAccount.provider.in_(_makers(rt))
+            & LinkedAccount.connected
+        )
+        .order_by(LinkedAccount.id)
+    )
+
+
+# ---- making it so: the job --------------------------------------------------------------------------------------------------
+
+
+def settle(rt: Runtime, meeting_id: str) -> timedelta | None:
+    """Bring one meeting in step with its bookings; answers in how long to look again. Raises ProviderError and Problems."""
+    row = Meeting.get_or_none(Meeting.id == meeting_id)
+    if row is None or row.adopted:
+        return None
+    bookings = _bookings_of(row)
+    needed = [b for b in bookings if b.status in OPEN and not b.has_conference]
+    account = _account(rt, row, needed or bookings)
+    if account is None:
+        return None
+    try:
+        wait = _keep(rt, row, account, needed) if needed else _remove(rt, row, account)
+    except (RateLimited, InvalidClient) as error:
+        _tell(account, "RATE_LIMITED" if isinstance(error, RateLimited) else "CLIENT_MISCONFIGURED", getattr(error, "retry_at", None))
+        raise
+    if account.problem_code in {"RATE_LIMITED", "CLIENT_MISCONFIGURED"}:
+        _tell(account, None, None)
+    return wait
+
+
+def _account(rt: Runtime, row: Meeting, bookings: list[Booking]) -> LinkedAccount | None:
+    """The account that made it; for a new one the coach's. None: there is nothing to do without one."""
+    if row.linked_account_id is not None:
+        made_by: LinkedAccount = LinkedAccount.get_by_id(row.linked_account_id)
+        return made_by if made_by.connected else None
+    return next((account for booking in bookings for account in _accounts(rt, booking)), None)
+
+
+def _tell(account: LinkedAccount, code: str | None, retry_at: datetime | None) -> None:
+    """What keeps meetings from being made shows on the connection; what only the person can repair stays."""
+    passes = LinkedAccount.problem_code.is_null() | LinkedAccount.problem_code.not_in(tokens.NEEDS_PERSON)
+    LinkedAccount.update(problem_code=code, retry_at=retry_at).where((LinkedAccount.id == account.id) & passes).execute()
+
+
+def _host_id(account: LinkedAccount) -> str | None:
+    return str(account.external_id) if account.kind == tokens.SERVER_TO_SERVER else None
+
+
+def _keep(rt: Runtime, row: Meeting, account: LinkedAccount, bookings: list[Booking]) -> timedelta | None:
+    booking = bookings[0]
+    if booking.end <= rt.clock.now():
+        return None  # it took place; its recordings may still come
+    wish = _wish(row, booking)
+    if row.external_id is None or row.deleted:
+        if not any(b.status == "CONFIRMED" and b.event_type_id and b.event_type.creates_meeting for b in bookings):
+            return None
+        return _make(rt, row, account, wish, bookings)
+    provider, auth = rt.meetings(account.provider), AccountAuth(account.id)
+    there = provider.meeting(auth, row.external_id)
+    if there is None:
+        drift.note(booking, "CHANGED", "Its video meeting was deleted at the provider and is made anew.", key=row.external_id)
+        Meeting.update(external_id=None, join_url=None, sent_at=None).where(Meeting.id == row.id).execute()
+        return _make(rt, Meeting.get_by_id(row.id), account, wish, bookings)
+    if (there.start, there.minutes, row.records) == (wish.start, wish.minutes, wish.record):
+        _store(row, account, there, records=wish.record)
+        return None
+    if there.start != row.start:
+        drift.note(booking, "CHANGED", "Its video meeting was moved at the provider and is put back.", key=f"{row.external_id}:{there.start}")
+    rt.step("meeting.changing")
+    provider.update_meeting(auth, row.external_id, wish)
+    rt.step("meeting.changed")
+    changed = provider.meeting(auth, row.external_id)
+    if changed is not None:
+        _store(row, account, changed, records=wish.record)
+    return None
+
+
+def _wish(row: Meeting, booking: Booking) -> MeetingWish:
+    start = booking.start.replace(microsecond=0)
+    records = bool(booking.event_type_id and booking.event_type.records_meeting)
+    coach = Participant.get_or_none((Participant.booking == booking.id) & (Participant.role == "COACH"))
+    zone = User.select(User.time_zone).where(User.person == coach.person_id).tuples().first() if coach else None
+    return MeetingWish(booking.title, start, _minutes(booking), (zone[0] if zone else None) or "UTC", row.id, records)
+
+
+def _make(rt: Runtime, row: Meeting, account: LinkedAccount, wish: MeetingWish, bookings: list[Booking]) -> timedelta | None:
+    provider, auth = rt.meetings(account.provider), AccountAuth(account.id)
+    if row.sent_at is not None:
+        found, wait = _look_for(rt, row, account)
+        if found is not None:
+            _made(rt, row, account, found, wish, bookings)
+            return timedelta(0)  # once more: what was asked for then may be another time now
+        if wait is not None:
+            return wait
+    if not _mark_sent(row, rt.clock.now()):
+        return LOOKED_FOR_AGAIN  # somebody else is at it
+    rt.step("meeting.sent")
+    try:
+        made = provider.create_meeting(auth, _host_id(account), wish)
+    except (NotSent, Refused, Problem):
+        Meeting.update(sent_at=None).where((Meeting.id == row.id) & Meeting.external_id.is_null()).execute()
+        raise
+    except OutcomeUnknown:
+        return LOOKED_FOR_AGAIN
+    rt.step("meeting.answered")
+    _made(rt, row, account, made, wish, bookings)
+    rt.step("meeting.stored")
+    return None
+
+
+def _look_for(rt: Runtime, row: Meeting, account: LinkedAccount) -> tuple[RemoteMeeting | None, timedelta | None]:
+    """(what bears our mark, how long to wait before its absence counts). More than one: the first stays."""
+    provider, auth = rt.meetings(account.provider), AccountAuth(account.id)
+    found = sorted((m for mark, m in provider.marked_meetings(auth, _host_id(account)) if mark == row.id), key=lambda m: m.external_id)
+    for extra in found[1:]:
+        provider.delete_meeting(auth, extra.external_id)
+    if found:
+        return found[0], None
+    takes = WRITE_LIMIT + rt.providers[account.provider].capabilities.processing_limit + CLOCK_SKEW
+    sent_at: datetime = row.sent_at
+    left = sent_at + takes - rt.clock.now()
+    return None, left if left > timedelta(0) else None
+
+
+def _mark_sent(row: Meeting, now: datetime) -> bool:
+    """One conditional statement: of two workers one sends."""
+    as_read = Meeting.sent_at.is_null() if row.sent_at is None else (Meeting.sent_at == row.sent_at)
+    free = (Meeting.id == row.id) & (Meeting.external_id.is_null() | Meeting.deleted) & as_read
+    return bool(Meeting.update(sent_at=now, external_id=None, deleted=False).where(free).execute())
+
+
+def _made(
+    rt: Runtime, row: Meeting, account: LinkedAccount, made: RemoteMeeting, wish: MeetingWish, bookings: list[Booking]
+) -> None:
+    _store(row, account, made, records=wish.record)
+    log.info("meeting made", meeting=row.id, provider=account.provider)
+    for booking in bookings:
+        Booking.update(version=Booking.version + 1, meeting=row.id).where(Booking.id == booking.id).execute()
+        _tell_history(rt, booking, made)
+
+
+def _tell_history(rt: Runtime, booking: Booking, made: RemoteMeeting) -> None:
+    facts = f"MEETING_ADDED:{booking.id}:{made.external_id}"
+    list(
+        BookingChange.insert(
+            id=new_id(),
+            booking=booking.id,
+            logical_key=hashlib.sha256(facts.encode()).hexdigest(),
+            kind="MEETING_ADDED",
+            at=rt.clock.now(),
+            source="CONVENE",
+        )
+        .on_conflict(conflict_target=[BookingChange.logical_key], action="nothing")
+        .returning(BookingChange.id)
+        .tuples()
+        .execute()
+    )
+
+
+def _store(row: Meeting, account: LinkedAccount, there: RemoteMeeting, *, records: bool) -> None:
+    Meeting.update(
+        provider=account.provider,
+        linked_account=account.id,
+        external_id=there.external_id,
+        join_url=there.join_url,
+        start=there.start,
+        minutes=there.minutes,
+        records=records,
+        deleted=False,
+        sent_at=None,
+    ).where(Meeting.id == row.id).execute()
+
+
+def _remove(rt: Runtime, row: Meeting, account: LinkedAccount) -> timedelta | None:
+    if row.deleted:
+        return None
+    external_id = row.external_id
+    if external_id is None and row.sent_at is not None:
+        found, wait = _look_for(rt, row, account)
+        if found is None and wait is not None:
+            return wait
+        external_id = found.external_id if found else None
+    if external_id is not None:
+        rt.step("meeting.deleting")
+        rt.meetings(account.provider).delete_meeting(AccountAuth(account.id), external_id)
+        rt.step("meeting.deleted")
+        log.info("meeting deleted", meeting=row.id, provider=account.provider)
+    Meeting.update(deleted=True, join_url=None, sent_at=None, linked_account=account.id).where(Meeting.id == row.id).execute()
+    return None
+
+
+# ---- news and sweeping ------------------------------------------------------------------------------------------------------
+
+
+def look_again(rt: Runtime, slug: str, external_id: str) -> None:
+    """Somebody (perhaps we) changed or deleted this meeting: have it looked at."""
+    query = Meeting.select(Meeting.id).where((Meeting.provider == slug) & (Meeting.external_id == external_id) & ~Meeting.adopted)
+    for (meeting_id,) in list(query.tuples()):
+        claims.schedule("meeting", meeting_id, rt.clock.now())
+
+
+def sweep(rt: Runtime, account_id: str) -> timedelta | None:
+    """The job: what bears our mark and belongs to nothing goes; what should be there and is not is made.
+
+    A mark that we do not know is another installation's. Raises ProviderError and Problems.
+    """
+    account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
+    if account is None:
+        return None
+    provider, auth = rt.meetings(account.provider), AccountAuth(account_id)
+    for mark, there in provider.marked_meetings(auth, _host_id(account)):
+        row = Meeting.get_or_none(Meeting.id == mark)
+        if row is None or (row.external_id == there.external_id and not row.deleted):
+            continue
+        if row.external_id is None and row.sent_at is not None:
+            continue  # its answer was lost: it is this one, and `settle` finds it
+        provider.delete_meeting(auth, there.external_id)
+        drift.note_account(account, "ORPHAN", "A video meeting of ours belonged to nothing and was deleted.", key=there.external_id)
+    for meeting_id in _upcoming(rt, account):
+        claims.schedule("meeting", meeting_id, rt.clock.now())
+    return SWEPT_EVERY
+
+
+def plan_for_event_type(rt: Runtime, event_type_id: str) -> None:
+    """Its bookings to come get a meeting, or the settings that it has now."""
+    wanted = Booking.select().where(
+        (Booking.event_type == event_type_id) & (Booking.status == "CONFIRMED") & (Booking.end > rt.clock.now()) & ~Booking.has_conference
+    )
+    for booking in list(wanted):
+        _plan(rt, booking)
+
+
+def _plan(rt: Runtime, booking: Booking) -> None:
+    if _wants_one(rt, booking):
+        meeting_id = _row_of(rt, booking)
+        Booking.update(meeting=meeting_id).where(Booking.id == booking.id).execute()
+        claims.schedule("meeting", meeting_id, rt.clock.now())
+
+
+def _upcoming(rt: Runtime, account: LinkedAccount) -> list[str]:
+    """Meetings that the account's coach should have and has not: from before the account was linked, or lost on the way."""
+    person = User.get_by_id(account.user_id).person_id
+    coached = Participant.select(Participant.booking).where((Participant.person == person) & (Participant.role == "COACH"))
+    rows = (
+        Booking.select(Booking, EventType)
+        .join(EventType)
+        .where(
+            Booking.id.in_(coached)
+            & (Booking.status == "CONFIRMED")
+            & (Booking.end > rt.clock.now())
+            & ~Booking.has_conference
+            & EventType.creates_meeting
+        )
+    )
+    found = []
+    for booking in list(rows):
+        meeting_id = booking.meeting_id or _row_of(rt, booking)
+        row = Meeting.get_by_id(meeting_id)
+        if booking.meeting_id is None:
+            Booking.update(meeting=meeting_id).where(Booking.id == booking.id).execute()
+        if row.external_id is None or row.deleted:
+            found.append(meeting_id)
+    return found

@@ -1,0 +1,133 @@
+"""Zoom's API over the transport: one method per call.
+
+Meeting ids are int64 numbers; here they are texts. A meeting's `start_url` lets anybody be the host: it is never read
+out of an answer.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from services.errors import BadAnswer, InvalidClient, InvalidGrant, Refused
+from services.providers.base import Auth
+from services.providers.transport import Limits, TokenAuth, Transport
+
+GONE, UNAUTHORIZED, BAD_REQUEST = 404, 401, 400
+PAGE = 300
+MOST_PAGES = 50
+MISSING_SCOPE = (4711, 4700)
+SCOPES = re.compile(r"\[([^\]]*)\]")
+
+
+class ZoomDialect:
+    """How Zoom says no: `{code, message}` in the API, `{reason, error}` at the token endpoint."""
+
+    slug = "zoom"
+    token_auth: TokenAuth = "client_secret_basic"  # noqa: S105 - the name of a method
+
+    def grant_refused(self, error: str, grant_type: str) -> bool:
+        """A spent refresh token is `invalid_request`; what we send is never incomplete."""
+        return error in {"invalid_grant", "invalid_request"} and grant_type != "account_credentials"
+
+    def all_spent(self, headers: Mapping[str, str]) -> bool:
+        """A daily limit is one of several: of creating and changing for this host, or of one kind of call."""
+        return headers.get("x-ratelimit-type", "QPS").lower() != "daily-limit"
+
+    def token_refused(self, status: int, body: Any) -> bool:
+        return status == UNAUTHORIZED and self.missing_scopes(status, body) is None
+
+    def missing_scopes(self, status: int, body: Any) -> list[str] | None:
+        """400 with 4711, or 401 with 4700; the message lists them in brackets."""
+        if status not in {BAD_REQUEST, UNAUTHORIZED} or not isinstance(body, dict) or body.get("code") not in MISSING_SCOPE:
+            return None
+        named = SCOPES.search(str(body.get("message", "")))
+        return [scope.strip() for scope in named[1].split(",") if scope.strip()] if named else []
+
+    def limits(self, headers: Mapping[str, str]) -> Limits | None:  # noqa: ARG002
+        """What is left is not told on ordinary answers, and is shared with every other app of the account."""
+        return None
+
+    def says(self, body: Any) -> str:
+        return str(body.get("message") or body.get("reason") or "refused")[:200] if isinstance(body, dict) else "refused"
+
+
+class ZoomClient:
+    def __init__(self, transport: Transport, api_url: str, auth_url: str) -> None:
+        self._transport, self._api, self._auth_url = transport, f"{api_url.rstrip('/')}/v2", auth_url.rstrip("/")
+        self._dialect = ZoomDialect()
+
+    # ---- OAuth ---------------------------------------------------------------------------------------------------
+
+    def token(self, operation: str, *, client_id: str, client_secret: str, **grant: str) -> dict[str, Any]:
+        url = f"{self._auth_url}/oauth/token"
+        return self._transport.token_request(self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant)
+
+    def installation_token(self, *, client_id: str, client_secret: str, account_id: str) -> dict[str, Any]:
+        """What is wrong with it is wrong with our own credentials."""
+        try:
+            return self.token(
+                "installation_grant",
+                client_id=client_id,
+                client_secret=client_secret,
+                grant_type="account_credentials",
+                account_id=account_id,
+            )
+        except Refused as error:
+            if isinstance(error, InvalidClient):
+                raise
+            raise InvalidClient("zoom", "the account or its app is refused") from error
+
+    def revoke(self, *, basic: str, token: str) -> None:
+        headers = {"Authorization": f"Basic {basic}"}
+        url = f"{self._auth_url}/oauth/revoke"
+        try:
+            self._transport.call(self._dialect, "revoke", "POST", url, headers=headers, form={"token": token})
+        except InvalidGrant:
+            return
+
+    # ---- users and meetings --------------------------------------------------------------------------------------
+
+    def user(self, auth: Auth, user_id: str) -> Any | None:
+        return self._find("user", auth, f"/users/{quote(user_id, safe='')}")
+
+    def create_meeting(self, auth: Auth, user_id: str, body: dict[str, Any]) -> Any:
+        return self._call("create_meeting", "POST", f"/users/{quote(user_id, safe='')}/meetings", auth, json=body)
+
+    def meeting(self, auth: Auth, meeting_id: str) -> Any | None:
+        return self._find("meeting", auth, f"/meetings/{quote(meeting_id, safe='')}")
+
+    def update_meeting(self, auth: Auth, meeting_id: str, body: dict[str, Any]) -> None:
+        self._call("update_meeting", "PATCH", f"/meetings/{quote(meeting_id, safe='')}", auth, json=body)
+
+    def delete_meeting(self, auth: Auth, meeting_id: str) -> None:
+        try:
+            self._call("delete_meeting", "DELETE", f"/meetings/{quote(meeting_id, safe='')}", auth)
+        except Refused as error:
+            if error.status != GONE:
+                raise
+
+    def meetings(self, auth: Auth, user_id: str) -> Iterator[Any]:
+        """The host's scheduled meetings; short items."""
+        asked = {"type": "scheduled", "page_size": str(PAGE)}
+        for _ in range(MOST_PAGES):
+            answer = self._call("meetings", "GET", f"/users/{quote(user_id, safe='')}/meetings", auth, params=asked)
+            found = answer.get("meetings") if isinstance(answer, dict) else None
+            if not isinstance(found, list):
+                raise BadAnswer("zoom", "a list that is none")
+            yield from found
+            token = answer.get("next_page_token")
+            if not token:
+                return
+            asked["next_page_token"] = str(token)
+
+    def _find(self, operation: str, auth: Auth, path: str) -> Any | None:
+        try:
+            return self._call(operation, "GET", path, auth)
+        except Refused as error:
+            if error.status == GONE:
+                return None
+            raise
+
+    def _call(self, operation: str, method: str, path: str, auth: Auth, **rest: Any) -> Any:
+        return self._transport.call(self._dialect, operation, method, self._api + path, auth=auth, **rest)

@@ -1,0 +1,87 @@
+"""Zoom's JSON into our dataclasses. `start_url`, passwords and download tokens are not looked at."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from services.errors import BadAnswer
+from services.providers.base import MeetingWish, Recorded, RemoteAccount, RemoteMeeting, RemoteRecording
+
+UNREADABLE = (KeyError, AttributeError, TypeError, ValueError, OverflowError)
+MARK = re.compile(r"\[convene:([0-9A-Z]{26})\]")
+SCHEDULED = 2
+LONGEST_TOPIC = 200
+
+
+def account(raw: Any) -> RemoteAccount:
+    try:
+        name = raw.get("display_name") or " ".join(part for part in (raw.get("first_name"), raw.get("last_name")) if part)
+        return RemoteAccount(
+            external_id=str(raw["id"]),
+            name=name or None,
+            email=raw.get("email"),
+            time_zone=raw.get("timezone") or None,
+            organization=raw.get("account_id"),
+        )
+    except UNREADABLE as error:
+        raise BadAnswer("zoom", "a user that cannot be read") from error
+
+
+def meeting(raw: Any) -> RemoteMeeting:
+    try:
+        return RemoteMeeting(
+            external_id=str(raw["id"]),
+            join_url=raw["join_url"],
+            start=moment(raw["start_time"]) if raw.get("start_time") else None,
+            minutes=int(raw.get("duration") or 0),
+            created_at=moment(raw["created_at"]),
+        )
+    except UNREADABLE as error:
+        raise BadAnswer("zoom", "a meeting that cannot be read") from error
+
+
+def meeting_body(wanted: MeetingWish) -> dict[str, Any]:
+    """Times in GMT, marked by Z. Nobody but the host's own app is to mail anybody."""
+    return {
+        "topic": wanted.topic[:LONGEST_TOPIC],
+        "type": SCHEDULED,
+        "start_time": wanted.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "duration": wanted.minutes,
+        "timezone": wanted.time_zone,
+        "agenda": f"[convene:{wanted.mark}]",
+        "settings": {"auto_recording": "cloud" if wanted.record else "none", "email_notification": False},
+    }
+
+
+def mark(raw: Any) -> str | None:
+    found = MARK.search(str(raw.get("agenda") or "")) if isinstance(raw, dict) else None
+    return found[1] if found else None
+
+
+def recorded(raw: Any, *, complete: bool) -> Recorded:
+    """Only finished files with a page to play them. The passcode goes into the link, as Zoom's own mails do it."""
+    try:
+        passcode = raw.get("recording_play_passcode")
+        files = []
+        for file in raw.get("recording_files") or ():
+            page = file.get("play_url") or raw.get("share_url")
+            if file.get("status", "completed") != "completed" or not isinstance(page, str) or not page.startswith("https://"):
+                continue
+            kind, start = str(file.get("recording_type") or file.get("file_type") or "file"), moment(file["recording_start"])
+            files.append(
+                RemoteRecording(
+                    external_id=str(file.get("id") or f"{kind}:{start.isoformat()}"),
+                    kind=kind,
+                    url=f"{page}{'&' if '?' in page else '?'}pwd={passcode}" if passcode else page,
+                    start=start,
+                    end=moment(file.get("recording_end") or file["recording_start"]),
+                )
+            )
+        return Recorded(str(raw["id"]), str(raw["uuid"]), tuple(files), complete)
+    except UNREADABLE as error:
+        raise BadAnswer("zoom", "a recording that cannot be read") from error
+
+
+def moment(text: Any) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

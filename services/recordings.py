@@ -1,0 +1,57 @@
+"""Recordings and what is made of them, on the booking whose meeting was recorded."""
+
+from datetime import timedelta
+
+from models import Booking, Meeting, Recording
+from models.base import new_id, transactional
+from services import notifications
+from services.providers.base import Recorded
+from services.runtime import Runtime
+
+EARLY, LATE = timedelta(hours=1), timedelta(hours=6)
+"""How far from its booking's time a meeting may have taken place; only where one room serves several bookings."""
+
+
+@transactional
+def keep(rt: Runtime, slug: str, recorded: Recorded) -> str | None:
+    """Store the files, once each, and tell both parties of a finished recording; answers the booking's id.
+
+    None: no booking of ours took place in that meeting.
+    """
+    bookings = _bookings(slug, recorded)
+    if not bookings or not recorded.files:
+        return None
+    meeting = bookings[0].meeting_id
+    for file in recorded.files:
+        values = {"session": recorded.session, "kind": file.kind, "url": file.url, "start": file.start, "end": file.end}
+        list(
+            Recording.insert(id=new_id(), meeting=meeting, external_id=file.external_id, **values)
+            .on_conflict(
+                conflict_target=[Recording.meeting, Recording.external_id],
+                update={getattr(Recording, name): value for name, value in values.items()},
+            )
+            .returning(Recording.id)
+            .tuples()
+            .execute()
+        )
+    for booking in bookings:
+        Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
+        if recorded.complete:
+            notifications.about_recording(rt, booking, recorded.session)
+    return str(bookings[0].id)
+
+
+def _bookings(slug: str, recorded: Recorded) -> list[Booking]:
+    """Those of the one meeting; where a room is used again and again, those of the time at which it was recorded."""
+    rows = list(
+        Booking.select(Booking)
+        .join(Meeting)
+        .where((Meeting.provider == slug) & (Meeting.external_id == recorded.meeting_id))
+        .order_by(Booking.start, Booking.id)
+    )
+    if len({row.meeting_id for row in rows}) > 1 and recorded.files:
+        at = min(file.start for file in recorded.files)
+        rows = [row for row in rows if row.start - EARLY <= at <= row.end + LATE]
+        nearest = min(rows, key=lambda row: abs(row.start - at), default=None)
+        rows = [row for row in rows if nearest is not None and row.meeting_id == nearest.meeting_id]
+    return rows
