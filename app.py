@@ -68,7 +68,7 @@ def assemble(settings: configuration.Settings, providers: dict[str, ProviderSett
     )
     for slug, kind in PROVIDERS.items():
         # each provider is built from the settings class it declares itself
-        rt.providers[slug] = kind(providers[slug], rt.transport, clock.now)  # type: ignore[arg-type]
+        rt.providers[slug] = kind(providers[slug], rt.transport, clock.now)  # type: ignore[call-arg]
     local_keys = identity.development_keys(key) if key else None
     verifier = identity.Verifier(settings, clock, rt.transport.get_public, local_keys)
     return Convene(rt, jobs.Scheduler(rt, budgets), verifier)

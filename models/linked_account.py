@@ -122,7 +122,7 @@ class HandedOutToken(BaseModel):
 class InstallationToken(BaseModel):
     """The one token with which an installation acts for a provider's whole account; sealed.
 
-    It comes of our own credentials, so it is never lost: whoever holds the lease asks for the next one, for everybody.
+    It comes of our own credentials, so it is never lost: one asks again.
     """
 
     provider = CharField(max_length=20, unique=True)
@@ -130,8 +130,6 @@ class InstallationToken(BaseModel):
     version = IntegerField(default=0)
     received_at = UtcDateTime(null=True)
     expires_at = UtcDateTime(null=True)
-    lease_owner = CharField(max_length=64, null=True)
-    lease_until = UtcDateTime(null=True)
 
 
 class PendingRevocation(BaseModel):

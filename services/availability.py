@@ -17,7 +17,6 @@ from services import bookings, intervals, linked_accounts, tokens
 from services.errors import ConnectionUnusable, FieldProblem, InvalidInput, NotFound, ProviderError, ProviderFailure
 from services.identity import Viewer, zone
 from services.intervals import Span
-from services.providers.base import AccountAuth
 from services.runtime import Runtime
 
 LONGEST_WINDOW = timedelta(days=92)
@@ -241,9 +240,7 @@ def _days(start: datetime, end: datetime) -> list[str]:
 
 def _cached(account_id: str, key: str, days: list[str]) -> dict[str, tuple[list[Any], datetime]]:
     rows = AvailabilityCache.select().where(
-        (AvailabilityCache.linked_account == account_id)
-        & (AvailabilityCache.subject == key)
-        & AvailabilityCache.day.in_(days)
+        (AvailabilityCache.linked_account == account_id) & (AvailabilityCache.subject == key) & AvailabilityCache.day.in_(days)
     )
     return {row.day: (row.starts, row.as_of) for row in rows}
 
@@ -258,7 +255,7 @@ def fetch(rt: Runtime, subject: Subject, first: str, last: str) -> dict[str, tup
     while start < end:
         until = min(start + piece, end)
         found += provider.free_starts(
-            AccountAuth(subject.account.id),
+            tokens.auth_of(subject.account),
             subject.event_type_external_id,
             start=start,
             end=until,
@@ -383,7 +380,7 @@ def _fetch_busy(rt: Runtime, account: LinkedAccount, first: str, last: str) -> d
     as_of, found = rt.clock.now(), []
     while start < end:
         until = min(start + provider.capabilities.busy_window, end)
-        found += provider.busy(AccountAuth(account.id), start=start, end=until)
+        found += provider.busy(tokens.auth_of(account), start=start, end=until)
         start = until
     days: dict[str, tuple[list[Any], datetime]] = {day: ([], as_of) for day in _days(begin, end)}
     for busy_from, busy_to in found:

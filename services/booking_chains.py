@@ -1,7 +1,8 @@
 """A meeting as the provider has it: the chain of bookings that it became, and what that chain says happened.
 
 A meeting that is moved becomes a new booking at Cal.com, and a new invitee of a new event at Calendly; the old and the
-new name each other. Such a chain is one booking here. Everything that happened is derived from the chain itself, under a key made of the provider's own ids.
+new name each other. Such a chain is one booking here. Everything that happened is derived from the chain itself, under a
+key made of the provider's own ids.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from itertools import pairwise
 from models import Booking, BookingExternalId, LinkedAccount
 from models.base import new_id
 from services import tokens
-from services.providers.base import AccountAuth, Auth, RemoteBooking
+from services.providers.base import Auth, RemoteBooking
 from services.runtime import Runtime
 
 LONGEST_CHAIN = 50
@@ -53,12 +54,12 @@ def reader(rt: Runtime, slug: str, account_id: str | None) -> Auth:
     """
     account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
     if account is not None and account.problem_code is None:
-        return AccountAuth(account.id)
+        return tokens.auth_of(account)
     if rt.providers[slug].capabilities.anonymous:
         return None
     if account is None or account.problem_code in tokens.NEEDS_PERSON:
         raise tokens.unusable(rt, account or LinkedAccount(provider=slug))
-    return AccountAuth(account.id)
+    return tokens.auth_of(account)
 
 
 def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict[str, RemoteBooking] | None = None) -> list[RemoteBooking]:

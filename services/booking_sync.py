@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models import Booking, BookingExternalId, LinkedAccount
-from services import booking_chains, booking_records, drift, linked_accounts
+from services import booking_chains, booking_records, drift, linked_accounts, tokens
 from services.errors import BadAnswer, ConveneError, ProviderError, ProviderFailure, RateLimited
 from services.identity import Viewer
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Occasion, RemoteBooking
+from services.providers.base import Occasion, RemoteBooking
 from services.runtime import Runtime
 
 log = get_logger("sync")
@@ -91,11 +91,13 @@ def _run(rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | N
 def _listed(
     rt: Runtime, account: LinkedAccount, now: datetime, since: datetime | None, seen: "_Seen"
 ) -> tuple[dict[str, RemoteBooking], ProviderError | None]:
-    """What the provider lists; and the error that ended it early. What was read before that is kept, so that a long list
-    at a provider with a small limit comes to its end over several runs."""
+    """What the provider lists, and the error that ended it early.
+
+    What was read before that is kept, so that a long list at a provider with a small limit comes to its end over several runs.
+    """
     listed: dict[str, RemoteBooking] = {}
     remotes = rt.scheduling(account.provider).bookings(
-        AccountAuth(account.id), updated_since=since, starts_after=now - PAST, unchanged=seen.unchanged
+        tokens.auth_of(account), updated_since=since, starts_after=now - PAST, unchanged=seen.unchanged
     )
     try:
         for remote in remotes:
@@ -155,7 +157,7 @@ def _known(slug: str, ids: list[str]) -> dict[str, tuple[str, datetime, str, dat
 
 
 def _apply(rt: Runtime, account: LinkedAccount, slug: str, external_id: str, listed: dict[str, RemoteBooking]) -> booking_records.Recorded:
-    chain = booking_chains.read_chain(rt, slug, AccountAuth(account.id), external_id, listed)
+    chain = booking_chains.read_chain(rt, slug, tokens.auth_of(account), external_id, listed)
     return booking_records.record(rt, account.id, slug, chain, source="RECONCILER")
 
 
@@ -169,7 +171,7 @@ def _missing(rt: Runtime, account: LinkedAccount, listed: set[str], now: datetim
     )
     changed = 0
     for row in list(rows):
-        chain = booking_chains.read_chain(rt, row.provider, AccountAuth(account.id), row.external_id)
+        chain = booking_chains.read_chain(rt, row.provider, tokens.auth_of(account), row.external_id)
         if chain:
             changed += booking_records.record(rt, account.id, row.provider, chain, source="RECONCILER").changed
         else:

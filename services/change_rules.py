@@ -80,7 +80,7 @@ def caller(rt: Runtime, viewer: Viewer, booking: Booking, role: str) -> tuple[Au
     else:
         # only the host's token can do it at all
         host = bookings.host_account(booking)
-        auth, own = (AccountAuth(host.id) if host else None), None
+        auth, own = (tokens.auth_of(host) if host else None), None
     if isinstance(auth, AccountAuth):
         tokens.ensure_valid(rt, auth.account_id)
     return auth, own
@@ -89,13 +89,13 @@ def caller(rt: Runtime, viewer: Viewer, booking: Booking, role: str) -> tuple[Au
 def _in_whose_name(viewer: Viewer, booking: Booking, role: str) -> tuple[Auth, str | None]:
     if role == "COACH":
         account = _own_account(viewer, booking) or bookings.host_account(booking)
-        return (AccountAuth(account.id) if account else None), None
+        return (tokens.auth_of(account) if account else None), None
     parts = list(Participant.select().where(Participant.booking == booking.id))
     coachs = {p.email for p in parts if p.role == "COACH"}
     own = next((p.email for p in parts if p.person_id == people.resolve(viewer.person_id)), None)
     account = _own_account(viewer, booking)
     usable = account is not None and account.problem_code not in tokens.NEEDS_PERSON
-    return (AccountAuth(account.id) if usable and account else None), (own if own not in coachs else None)
+    return (tokens.auth_of(account) if usable and account else None), (own if own not in coachs else None)
 
 
 def _own_account(viewer: Viewer, booking: Booking) -> LinkedAccount | None:

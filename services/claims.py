@@ -6,6 +6,7 @@ and the rest of its batch is not. Rows with fewer attempts come first, so that s
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ from typing import Any
 from peewee import Case, Select, fn
 
 from models import JobClaim
-from models.base import BaseModel, is_sqlite, new_id
+from models.base import BaseModel, is_sqlite, new_id, release_connection
+from services.errors import ProviderFailure
 from services.runtime import Runtime, in_background
 
 LEASE = timedelta(seconds=60)
 """How long a row that was begun is nobody else's, by the database's clock."""
 TURN = timedelta(seconds=5)
 """How long a row is kept that is claimed and not begun: what waits behind a slow one is soon anybody's again."""
+
+PATIENCE = 8.0
+"""Seconds one waits for what somebody else does alone."""
 
 Due = Callable[[Any], Any]
 _numbers = itertools.count()
@@ -147,16 +152,33 @@ class Exclusive:
 
 
 @contextmanager
-def exclusive(rt: Runtime, kind: str, key: str, *, lease: timedelta = LEASE) -> Iterator[Exclusive | None]:
-    """One at a time, over all replicas; None when somebody else is at it. The lease ends what a dead process held.
+def exclusive(rt: Runtime, kind: str, key: str, *, lease: timedelta = LEASE) -> Iterator[Exclusive]:
+    """One at a time, over all replicas: waits for whoever is at it. The lease ends what a dead process held.
 
-    The row is no piece of work: its kind must not be one that jobs do.
+    The row is no piece of work: its kind must not be one that jobs do. Raises ProviderFailure when the wait is too long.
     """
-    owner = f"{rt.owner}:{next(_numbers)}"
+    owner, end = f"{rt.owner}:{next(_numbers)}", time.monotonic() + PATIENCE
+    while not _taken(rt, kind, key, owner, lease):
+        if time.monotonic() > end or rt.interrupted:
+            soon = rt.clock.now() + timedelta(seconds=5)
+            raise ProviderFailure("Somebody else is doing this right now. Try again in a moment.", code="IN_PROGRESS", retry_at=soon)
+        release_connection()
+        time.sleep(0.05)
+    mine, turn = (JobClaim.kind == kind) & (JobClaim.key == key) & (JobClaim.lease_owner == owner), Exclusive()
+    try:
+        yield turn
+    finally:
+        if turn.hold is None:
+            JobClaim.delete().where(mine).execute()
+        else:
+            JobClaim.update(lease_until=rt.clock.database_now(turn.hold)).where(mine).execute()
+
+
+def _taken(rt: Runtime, kind: str, key: str, owner: str, lease: timedelta) -> bool:
     until = rt.clock.database_now(lease)
-    taken = list(
-        JobClaim.insert(id=new_id(), kind=kind, key=key, due_at=rt.clock.now(), lease_owner=owner, lease_until=until)
-        .on_conflict(
+    insert = JobClaim.insert(id=new_id(), kind=kind, key=key, due_at=rt.clock.now(), lease_owner=owner, lease_until=until)
+    rows = (
+        insert.on_conflict(
             conflict_target=[JobClaim.kind, JobClaim.key],
             update={JobClaim.lease_owner: owner, JobClaim.lease_until: until},
             where=JobClaim.lease_until < rt.clock.database_now(),
@@ -165,17 +187,7 @@ def exclusive(rt: Runtime, kind: str, key: str, *, lease: timedelta = LEASE) -> 
         .tuples()
         .execute()
     )
-    if not taken:
-        yield None
-        return
-    mine, held_ = (JobClaim.kind == kind) & (JobClaim.key == key) & (JobClaim.lease_owner == owner), Exclusive()
-    try:
-        yield held_
-    finally:
-        if held_.hold is None:
-            JobClaim.delete().where(mine).execute()
-        else:
-            JobClaim.update(lease_until=rt.clock.database_now(held_.hold)).where(mine).execute()
+    return bool(list(rows))
 
 
 def schedule(kind: str, key: str, due_at: datetime) -> None:

@@ -1,17 +1,16 @@
 """Event types: kept in step with the provider, listed, and the default set made once."""
 
 import re
-import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
 from models import EventType, LinkedAccount, User
-from models.base import new_id, release_connection, transactional
-from services import availability, claims, linked_accounts, meetings
+from models.base import new_id, transactional
+from services import availability, claims, linked_accounts, meetings, tokens
 from services.errors import (
     FieldProblem,
     InvalidInput,
@@ -25,10 +24,9 @@ from services.errors import (
     Refused,
 )
 from services.identity import Viewer
-from services.providers.base import AccountAuth, Capabilities, EventTypeField, RemoteEventType
+from services.providers.base import Capabilities, EventTypeField, RemoteEventType
 from services.runtime import Runtime
 
-WAIT = 8.0
 LONGEST_TITLE, LONGEST_DESCRIPTION = 200, 5000
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,78}[a-z0-9])?")
 BAD_REQUEST, CONFLICT = 400, 409
@@ -45,7 +43,7 @@ class DefaultSet:
 def sync(rt: Runtime, account_id: str) -> list[RemoteEventType]:
     """Read the account's event types; what is gone there becomes inactive here. Raises ProviderError and Problems."""
     account, asked_at = LinkedAccount.get_by_id(account_id), rt.clock.now()
-    remotes = rt.scheduling(account.provider).event_types(AccountAuth(account_id))
+    remotes = rt.scheduling(account.provider).event_types(tokens.auth_of(account))
     _store(account, remotes, asked_at)
     return remotes
 
@@ -127,20 +125,9 @@ def _account(rt: Runtime, viewer: Viewer, slug: str) -> LinkedAccount:
     return linked_accounts.find(viewer, slug)
 
 
-@contextmanager
-def _alone(rt: Runtime, account: LinkedAccount) -> Iterator[claims.Exclusive]:
+def _alone(rt: Runtime, account: LinkedAccount) -> AbstractContextManager[claims.Exclusive]:
     """One maker of event types per account: not every provider refuses a second one of the same name."""
-    until = time.monotonic() + WAIT
-    while True:
-        with claims.exclusive(rt, "making_event_types", account.id) as turn:
-            if turn is not None:
-                yield turn
-                return
-        if time.monotonic() > until:
-            soon = rt.clock.now() + timedelta(seconds=5)
-            raise ProviderFailure("Event types of this account are being made right now. Try again in a moment.", retry_at=soon)
-        release_connection()
-        time.sleep(0.05)
+    return claims.exclusive(rt, "making_event_types", account.id)
 
 
 def _present(account_id: str, minutes: int) -> str | None:
@@ -177,13 +164,13 @@ def _host(account: LinkedAccount) -> str:
 
 def _make(rt: Runtime, account: LinkedAccount, wanted: dict[EventTypeField, Any], turn: claims.Exclusive, **more: Any) -> str:
     """One call. After a lost answer the list tells: what is new there and as we wished it is ours."""
-    provider, auth = rt.scheduling(account.provider), AccountAuth(account.id)
+    provider, auth = rt.scheduling(account.provider), tokens.auth_of(account)
     before = {row[0] for row in EventType.select(EventType.external_id).where(EventType.linked_account == account.id).tuples()}
     try:
         remote = provider.create_event_type(auth, wanted)
     except OutcomeUnknown:
-        # a repeat must wait until the provider can no longer be making it
-        turn.hold = provider.capabilities.processing_limit
+        if "slug" not in wanted:  # else a second one would be refused
+            turn.hold = provider.capabilities.processing_limit
         same = (r for r in sync(rt, account.id) if (r.title, r.duration_minutes) == (wanted["title"], wanted["duration_minutes"]))
         found = next((r for r in same if r.external_id not in before), None)
         if found is None:
@@ -246,7 +233,7 @@ def update(rt: Runtime, viewer: Viewer, event_type_id: str, wish: Wish) -> str:
     _check(rt, viewer, row.provider, wish, wanted, present=row)
     if wanted:
         try:
-            remote = rt.scheduling(row.provider).update_event_type(AccountAuth(account.id), row.external_id, wanted)
+            remote = rt.scheduling(row.provider).update_event_type(tokens.auth_of(account), row.external_id, wanted)
         except ProviderError as error:
             raise _refusal(rt, row.provider, error) from error
         _upsert(account, row.host_id, remote, **wish.own())
@@ -264,9 +251,7 @@ def _slug_of(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80] or "meeting"
 
 
-def _check(
-    rt: Runtime, viewer: Viewer, slug: str, wish: Wish, wanted: dict[EventTypeField, Any], *, present: EventType | None
-) -> None:
+def _check(rt: Runtime, viewer: Viewer, slug: str, wish: Wish, wanted: dict[EventTypeField, Any], *, present: EventType | None) -> None:
     provider = rt.scheduling(slug)
     can = provider.capabilities
     impossible = sorted(set(wanted) - can.event_type_fields)

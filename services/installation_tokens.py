@@ -1,16 +1,15 @@
 """The token with which this installation acts for a provider's whole account (SERVER_TO_SERVER): one row for all replicas.
 
 It comes of our own credentials and there is no refresh token to spend, so a lost answer costs nothing: one asks again.
-One exchange per expiry all the same: whoever holds the lease does it, the others wait for the row.
+One exchange per expiry all the same: one asks, the others wait and find the row.
 """
 
-import itertools
-import time
 from datetime import timedelta
 
 from models import InstallationToken
-from models.base import new_id, release_connection
-from services.errors import ProviderError, ProviderFailure, TokenRefused
+from models.base import new_id
+from services import claims
+from services.errors import TokenRefused
 from services.logging import get_logger
 from services.providers.base import AccessToken
 from services.providers.transport import EXCHANGE_LIMIT
@@ -23,8 +22,6 @@ EXPIRY_MARGIN = timedelta(seconds=60)
 LEASE = EXCHANGE_LIMIT + timedelta(seconds=10)
 TRIAL = timedelta(minutes=1)
 """What is refused so young is refused for another reason than its age."""
-WAIT = 8.0
-_numbers = itertools.count()
 
 
 def current(rt: Runtime, slug: str) -> AccessToken:
@@ -46,40 +43,19 @@ def renew(rt: Runtime, slug: str, refused: AccessToken) -> AccessToken:
 
 
 def _exchange(rt: Runtime, slug: str, version: int) -> AccessToken:
-    until, owner = time.monotonic() + WAIT, f"{rt.owner}:{next(_numbers)}"
-    while True:
-        free = InstallationToken.lease_until.is_null() | (InstallationToken.lease_until < rt.clock.database_now())
-        mine = (InstallationToken.provider == slug) & (InstallationToken.version == version)
-        if InstallationToken.update(lease_owner=owner, lease_until=rt.clock.database_now(LEASE)).where(mine & free).execute():
-            return _ask(rt, slug, version, owner)
+    with claims.exclusive(rt, "installation_token", slug, lease=LEASE):
         row = _row(slug)
         if row.version > version:
             return _token(rt, row)
-        if time.monotonic() > until or rt.interrupted:
-            soon = rt.clock.now() + timedelta(seconds=2)
-            raise ProviderFailure("The connection is being renewed. Try again in a moment.", code="REFRESH_IN_PROGRESS", retry_at=soon)
-        release_connection()
-        time.sleep(0.05)
-
-
-def _ask(rt: Runtime, slug: str, version: int, owner: str) -> AccessToken:
-    try:
-        grant = rt.meetings(slug).installation_grant()
-    except ProviderError:
-        InstallationToken.update(lease_owner=None, lease_until=None).where(InstallationToken.lease_owner == owner).execute()
-        raise
-    row, now = _row(slug), rt.clock.now()
-    stored = {
-        "access_token": rt.vault.seal(grant.access_token, place("installation_token", row.id, "access_token")),
-        "version": version + 1,
-        "received_at": now,
-        "expires_at": now + (grant.expires_in or timedelta(hours=1)),
-        "lease_owner": None,
-        "lease_until": None,
-    }
-    InstallationToken.update(**stored).where((InstallationToken.id == row.id) & (InstallationToken.version == version)).execute()
-    log.info("token of the installation renewed", provider=slug)
-    return _token(rt, _row(slug))
+        grant, now = rt.meetings(slug).installation_grant(), rt.clock.now()
+        InstallationToken.update(
+            access_token=rt.vault.seal(grant.access_token, place("installation_token", row.id, "access_token")),
+            version=version + 1,
+            received_at=now,
+            expires_at=now + (grant.expires_in or timedelta(hours=1)),
+        ).where((InstallationToken.id == row.id) & (InstallationToken.version == version)).execute()
+        log.info("token of the installation renewed", provider=slug)
+        return _token(rt, _row(slug))
 
 
 def _row(slug: str) -> InstallationToken:

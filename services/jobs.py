@@ -25,7 +25,6 @@ from services import (
     claims,
     event_types,
     linked_accounts,
-    managed_users,
     meetings,
     operations,
     revocations,
@@ -75,7 +74,7 @@ def _event_types(rt: Runtime, account_id: str) -> timedelta | None:
     if not _connected(account_id):
         return None
     event_types.sync(rt, account_id)
-    managed_users.look_again(rt, account_id)
+    linked_accounts.read_profile(rt, account_id)
     return EVENT_TYPES_EVERY
 
 

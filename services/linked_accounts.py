@@ -26,7 +26,7 @@ from services.errors import (
 )
 from services.identity import Viewer
 from services.logging import get_logger
-from services.providers.base import BearerAuth, Provider
+from services.providers.base import BearerAuth, Provider, RemoteAccount
 from services.runtime import Runtime
 
 log = get_logger("linked_accounts")
@@ -111,6 +111,29 @@ def disconnect(rt: Runtime, viewer: Viewer, slug: str) -> tuple[Status, str, boo
     revoked = revocations.now_or_later(rt, account, revocable)
     log.info("account unlinked", account=account.id, provider=slug, revoked=revoked)
     return status(rt, viewer, slug), _unlinked_sentence(rt.providers[slug], account.kind, revoked=revoked), revoked
+
+
+def read_profile(rt: Runtime, account_id: str) -> None:
+    """What the account is called and where it belongs, as it is now: no provider tells when that changes.
+
+    Raises ProviderError and Problems.
+    """
+    account = LinkedAccount.get_by_id(account_id)
+    remote = rt.providers[account.provider].account(tokens.auth_of(account))
+    if remote.external_id == account.external_id:
+        LinkedAccount.update(**profile(remote)).where((LinkedAccount.id == account_id) & LinkedAccount.connected).execute()
+
+
+def profile(remote: RemoteAccount) -> dict[str, object]:
+    return {
+        "name": remote.name,
+        "email": remote.email,
+        "username": remote.username,
+        "scheduling_url": remote.scheduling_url,
+        "organization": remote.organization,
+        "time_zone": remote.time_zone,
+        "bookable": remote.bookable,
+    }
 
 
 def withdraw(rt: Runtime, slug: str, external_id: str) -> None:

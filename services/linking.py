@@ -269,16 +269,7 @@ def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     if elsewhere.exists():
         raise _in_use(rt, slug)
     now = rt.clock.now()
-    profile = {
-        "external_id": remote.external_id,
-        "name": remote.name,
-        "email": remote.email,
-        "username": remote.username,
-        "scheduling_url": remote.scheduling_url,
-        "organization": remote.organization,
-        "time_zone": remote.time_zone,
-        "bookable": remote.bookable,
-    }
+    profile = {"external_id": remote.external_id, **linked_accounts.profile(remote)}
     if row is None:
         row = LinkedAccount.create(user=viewer.user_id, provider=slug, kind=wanted.kind, linked_at=now, **profile)
     else:

@@ -13,7 +13,7 @@ from services.identity import Viewer
 from services.linked_accounts import Status, failure, status
 from services.linking import Link
 from services.logging import get_logger
-from services.providers.base import AccessToken, AccountAuth
+from services.providers.base import AccessToken
 from services.runtime import Runtime
 
 log = get_logger("managed_users")
@@ -51,11 +51,3 @@ def token_for(rt: Runtime, viewer: Viewer, username: str) -> AccessToken:
     if account is None:
         raise NotFound("You have no managed user of that name.")
     return hand_out(rt, account.id)
-
-
-def look_again(rt: Runtime, account_id: str) -> None:
-    """Whether an account without a schedule has got one. Raises ProviderError and Problems."""
-    account = LinkedAccount.get_by_id(account_id)
-    if not account.bookable:
-        remote = rt.providers[account.provider].account(AccountAuth(account_id))
-        LinkedAccount.update(bookable=remote.bookable, time_zone=remote.time_zone).where(LinkedAccount.id == account_id).execute()

@@ -22,7 +22,7 @@ from models.base import new_id
 from services import claims, drift, tokens
 from services.errors import InvalidClient, NotSent, OutcomeUnknown, Problem, RateLimited, Refused
 from services.logging import get_logger
-from services.providers.base import AccountAuth, MeetingWish, RemoteBooking, RemoteMeeting
+from services.providers.base import MeetingWish, RemoteBooking, RemoteMeeting
 from services.providers.transport import WRITE_LIMIT
 from services.runtime import Runtime
 
@@ -41,10 +41,9 @@ def follow(rt: Runtime, booking_id: str, remote: RemoteBooking) -> None:
     """Note which meeting the booking has or should have, and have it made so. Call with the booking locked."""
     booking = Booking.get_by_id(booking_id)
     before = booking.meeting_id
-    if remote.conference is not None:
-        meeting_id = _adopt(rt, booking, remote)
-    else:
-        meeting_id = _row_of(rt, booking) if _wants_one(rt, booking) else None
+    meeting_id = _adopt(rt, booking, remote)
+    if remote.conference is None and _wants_one(rt, booking):
+        meeting_id = _row_of(rt, booking)
     if meeting_id is not None and meeting_id != before:
         Booking.update(meeting=meeting_id).where(Booking.id == booking_id).execute()
     if remote.incomplete and (wait := _patience(rt.clock.now() - remote.created_at)):
@@ -193,7 +192,7 @@ def _keep(rt: Runtime, row: Meeting, account: LinkedAccount, bookings: list[Book
         if not any(b.status == "CONFIRMED" and b.event_type_id and b.event_type.creates_meeting for b in bookings):
             return None
         return _make(rt, row, account, wish, bookings)
-    provider, auth = rt.meetings(account.provider), AccountAuth(account.id)
+    provider, auth = rt.meetings(account.provider), tokens.auth_of(account)
     there = provider.meeting(auth, row.external_id)
     if there is None:
         drift.note(booking, "CHANGED", "Its video meeting was deleted at the provider and is made anew.", key=row.external_id)
@@ -203,7 +202,8 @@ def _keep(rt: Runtime, row: Meeting, account: LinkedAccount, bookings: list[Book
         _store(row, account, there, records=wish.record)
         return None
     if there.start != row.start:
-        drift.note(booking, "CHANGED", "Its video meeting was moved at the provider and is put back.", key=f"{row.external_id}:{there.start}")
+        moved = f"{row.external_id}:{there.start}"
+        drift.note(booking, "CHANGED", "Its video meeting was moved at the provider and is put back.", key=moved)
     rt.step("meeting.changing")
     provider.update_meeting(auth, row.external_id, wish)
     rt.step("meeting.changed")
@@ -222,7 +222,7 @@ def _wish(row: Meeting, booking: Booking) -> MeetingWish:
 
 
 def _make(rt: Runtime, row: Meeting, account: LinkedAccount, wish: MeetingWish, bookings: list[Booking]) -> timedelta | None:
-    provider, auth = rt.meetings(account.provider), AccountAuth(account.id)
+    provider, auth = rt.meetings(account.provider), tokens.auth_of(account)
     if row.sent_at is not None:
         found, wait = _look_for(rt, row, account)
         if found is not None:
@@ -248,7 +248,7 @@ def _make(rt: Runtime, row: Meeting, account: LinkedAccount, wish: MeetingWish, 
 
 def _look_for(rt: Runtime, row: Meeting, account: LinkedAccount) -> tuple[RemoteMeeting | None, timedelta | None]:
     """(what bears our mark, how long to wait before its absence counts). More than one: the first stays."""
-    provider, auth = rt.meetings(account.provider), AccountAuth(account.id)
+    provider, auth = rt.meetings(account.provider), tokens.auth_of(account)
     found = sorted((m for mark, m in provider.marked_meetings(auth, _host_id(account)) if mark == row.id), key=lambda m: m.external_id)
     for extra in found[1:]:
         provider.delete_meeting(auth, extra.external_id)
@@ -267,9 +267,7 @@ def _mark_sent(row: Meeting, now: datetime) -> bool:
     return bool(Meeting.update(sent_at=now, external_id=None, deleted=False).where(free).execute())
 
 
-def _made(
-    rt: Runtime, row: Meeting, account: LinkedAccount, made: RemoteMeeting, wish: MeetingWish, bookings: list[Booking]
-) -> None:
+def _made(rt: Runtime, row: Meeting, account: LinkedAccount, made: RemoteMeeting, wish: MeetingWish, bookings: list[Booking]) -> None:
     _store(row, account, made, records=wish.record)
     log.info("meeting made", meeting=row.id, provider=account.provider)
     for booking in bookings:
@@ -320,7 +318,7 @@ def _remove(rt: Runtime, row: Meeting, account: LinkedAccount) -> timedelta | No
         external_id = found.external_id if found else None
     if external_id is not None:
         rt.step("meeting.deleting")
-        rt.meetings(account.provider).delete_meeting(AccountAuth(account.id), external_id)
+        rt.meetings(account.provider).delete_meeting(tokens.auth_of(account), external_id)
         rt.step("meeting.deleted")
         log.info("meeting deleted", meeting=row.id, provider=account.provider)
     Meeting.update(deleted=True, join_url=None, sent_at=None, linked_account=account.id).where(Meeting.id == row.id).execute()
@@ -345,7 +343,7 @@ def sweep(rt: Runtime, account_id: str) -> timedelta | None:
     account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
     if account is None:
         return None
-    provider, auth = rt.meetings(account.provider), AccountAuth(account_id)
+    provider, auth = rt.meetings(account.provider), tokens.auth_of(account)
     for mark, there in provider.marked_meetings(auth, _host_id(account)):
         row = Meeting.get_or_none(Meeting.id == mark)
         if row is None or (row.external_id == there.external_id and not row.deleted):

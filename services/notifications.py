@@ -41,9 +41,7 @@ def _about(rt: Runtime, booking: Booking, change: BookingChange, to: Participant
     _insert(rt, to, booking, change.logical_key, kind, (title, body), **told)
 
 
-def _insert(
-    rt: Runtime, to: Participant, booking: Booking, logical_key: str, kind: str, words: tuple[str, str], **told: object
-) -> None:
+def _insert(rt: Runtime, to: Participant, booking: Booking, logical_key: str, kind: str, words: tuple[str, str], **told: object) -> None:
     title, body = words
     list(
         Notification.insert(

@@ -3,11 +3,12 @@
 import re
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 from models import LinkedAccount, Schedule
 from models.base import new_id, transactional
-from services import availability, linked_accounts
+from services import availability, linked_accounts, tokens
 from services.errors import (
     ConnectionUnusable,
     FieldProblem,
@@ -19,7 +20,7 @@ from services.errors import (
 )
 from services.identity import Viewer
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Hours, RemoteSchedule
+from services.providers.base import Hours, RemoteSchedule
 from services.runtime import Runtime
 
 log = get_logger("schedules")
@@ -45,7 +46,7 @@ class Change:
 def sync(rt: Runtime, account_id: str) -> None:
     """Read the account's schedules; a difference makes what is known of free slots out of date. Raises what the provider does."""
     account = LinkedAccount.get_by_id(account_id)
-    remotes = rt.scheduling(account.provider).schedules(AccountAuth(account_id))
+    remotes = rt.scheduling(account.provider).schedules(tokens.auth_of(account))
     if _store(account, remotes):
         availability.forget(rt, [account_id])
 
@@ -92,7 +93,7 @@ def update(rt: Runtime, viewer: Viewer, schedule_id: str, change: Change) -> Sch
         overrides=present.overrides if change.overrides is None else _sorted(change.overrides),
     )
     try:
-        changed = provider.update_schedule(AccountAuth(account.id), wanted)
+        changed = provider.update_schedule(tokens.auth_of(account), wanted)
     except ProviderError as error:
         raise linked_accounts.failure(rt, row.provider, error) from error
     _upsert(account, changed)
@@ -128,7 +129,7 @@ def _rule_problems(field: str, rules: Any) -> list[FieldProblem]:
             found.append(FieldProblem(path, "Write times as 09:00, and the end of the day as 24:00."))
             continue
         ordered = sorted(hours, key=lambda one: one.start)
-        overlapping = any(before.end > after.start for before, after in zip(ordered, ordered[1:], strict=False))
+        overlapping = any(before.end > after.start for before, after in pairwise(ordered))
         if overlapping or any(one.start >= one.end for one in hours):
             found.append(FieldProblem(path, "Hours must end after they start and may not overlap."))
     return found
@@ -161,9 +162,7 @@ def _store(account: LinkedAccount, remotes: list[RemoteSchedule]) -> bool:
 def _upsert(account: LinkedAccount, remote: RemoteSchedule) -> None:
     values = _values(remote)
     list(
-        Schedule.insert(
-            id=new_id(), linked_account=account.id, provider=account.provider, external_id=remote.external_id, **values
-        )
+        Schedule.insert(id=new_id(), linked_account=account.id, provider=account.provider, external_id=remote.external_id, **values)
         .on_conflict(
             conflict_target=[Schedule.linked_account, Schedule.external_id],
             update={getattr(Schedule, name): value for name, value in values.items()},

@@ -39,7 +39,7 @@ from services.errors import (
     TokenRefused,
 )
 from services.logging import get_logger
-from services.providers.base import AccessToken, BearerAuth, Grant
+from services.providers.base import AccessToken, AccountAuth, BearerAuth, Grant
 from services.providers.transport import EXCHANGE_LIMIT, READ_LIMIT
 from services.runtime import Runtime, in_background
 from services.vault import VaultError, place
@@ -120,6 +120,11 @@ def refresh_managed_user(rt: Runtime, account_id: str) -> bool:
     """
     account = _usable(rt, account_id)
     return _rotate(rt, account).version > account.token_version
+
+
+def auth_of(account: LinkedAccount) -> AccountAuth:
+    """What a provider is called with in the account's name."""
+    return AccountAuth(account.id, account.external_id, account.organization)
 
 
 def update_tokens(rt: Runtime, account_id: str, from_version: int, grant: Grant) -> bool:

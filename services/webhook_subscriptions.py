@@ -8,7 +8,7 @@ from models.base import new_id
 from services import claims, tokens
 from services.errors import ConveneError, ProviderError
 from services.logging import get_logger
-from services.providers.base import AccountAuth, Auth, BearerAuth, Scheduling
+from services.providers.base import Auth, BearerAuth, Scheduling
 from services.runtime import Runtime
 from services.vault import VaultError, place
 
@@ -45,7 +45,7 @@ def ensure(rt: Runtime, account_id: str) -> None:
     account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
     if account is None or not reachable(rt, account.provider):
         return
-    provider, auth = rt.scheduling(account.provider), AccountAuth(account_id)
+    provider, auth = rt.scheduling(account.provider), tokens.auth_of(account)
     row = _row(rt, account)
     token = BearerAuth(tokens.ensure_valid(rt, account_id).value)
     try:

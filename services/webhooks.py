@@ -229,22 +229,22 @@ def _apply(rt: Runtime, event: WebhookEvent) -> tuple[str, str | None]:
         return "IGNORED", None
     payload = orjson.loads(rt.vault.open(event.body, place("webhook_event", event.id, "body")))
     delivery = rt.providers[event.provider].read_delivery(payload)
+    booking_id = None
     if delivery.booking_ids:
         if event.linked_account_id:
             availability.forget(rt, [event.linked_account_id])
-        return "APPLIED", _read_back(rt, event, delivery)
-    if delivery.event_types and event.linked_account_id:
+        booking_id = _read_back(rt, event, delivery)
+    elif delivery.event_types and event.linked_account_id:
         claims.schedule("event_types", event.linked_account_id, rt.clock.now())
-        return "APPLIED", None
-    if delivery.recorded is not None:
-        return "APPLIED", recordings.keep(rt, event.provider, delivery.recorded)
-    if delivery.meeting_id is not None:
+    elif delivery.recorded is not None:
+        booking_id = recordings.keep(rt, event.provider, delivery.recorded)
+    elif delivery.meeting_id is not None:
         meetings.look_again(rt, event.provider, delivery.meeting_id)
-        return "APPLIED", None
-    if delivery.withdrawn is not None:
+    elif delivery.withdrawn is not None:
         linked_accounts.withdraw(rt, event.provider, delivery.withdrawn)
-        return "APPLIED", None
-    return "IGNORED", None
+    else:
+        return "IGNORED", None
+    return "APPLIED", booking_id
 
 
 def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | None:

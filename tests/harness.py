@@ -276,8 +276,9 @@ class World:
         self.sandbox_call("calendly/apps", **ours, **back("calendly"), webhookSigningKey=SIGNING_KEY)
         hook = {"webhookUrl": f"{self.url}/webhooks/zoom", "secretToken": ZOOM_SECRET}
         self.sandbox_call("zoom/apps", **ours, **back("zoom"), **hook)
-        # the other app hears nothing: the same news twice is tested where it matters
-        self.sandbox_call("zoom/apps", clientId="convene-account", clientSecret=CLIENT_SECRET, accountId=ZOOM_ACCOUNT)
+        self.sandbox_call("zoom/apps", clientId="convene-account", clientSecret=CLIENT_SECRET, accountId=ZOOM_ACCOUNT, **hook)
+        # Zoom has asked whether our address knows the secret
+        self.sandbox.world.deliveries.clear()
 
     # ---- people and time -------------------------------------------------------------------------------------------
 

@@ -535,7 +535,7 @@ def restart(world: World, *keys: str) -> None:
     """The same installation, started again with these sealing keys."""
     settings = world.rt.settings.model_copy(update={"sealing_keys": keys})
     world.rt.transport.close()
-    world.convene = assemble(settings, {"calcom": calcom(world)}, clock=world.clock)
+    world.convene = assemble(settings, {**world.providers, "calcom": calcom(world)}, clock=world.clock)
     world.rt = world.convene.rt
     world._server.app = create_app(convene=world.convene)
 

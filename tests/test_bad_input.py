@@ -262,7 +262,7 @@ def test_the_greatest_age_is_answered(clara: Caller, booking: dict[str, Any]) ->
 
 def test_unknown_providers_kinds_and_orders(world: World, clara: Caller) -> None:
     with Untouched(world):
-        for bad in ("calcom", "ZOOM", "CALENDLY", "", LONG, 7, None, [], {}):
+        for bad in ("calcom", "ZOHO", "CAL", "", LONG, 7, None, [], {}):
             for name in PROVIDER_MUTATIONS:
                 kind = name[0].upper() + name[1:]
                 query = f"mutation($input: {kind}Input!) {{ {name}(input: $input) {{ __typename ... on Problem {{ code message }} }} }}"

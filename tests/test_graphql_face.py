@@ -189,7 +189,7 @@ def test_a_document_that_is_not_valid(dora: Caller) -> None:
         "{ bookings(first: 1.5) { edges { cursor } } }",
         "{ bookings(order: SIDEWAYS) { edges { cursor } } }",
         "{ bookings(first: 99999999999) { edges { cursor } } }",
-        "{ connectionStatus(provider: ZOOM) { id } }",
+        "{ connectionStatus(provider: ZOHO) { id } }",
         "mutation { deleteEverything }",
         "{ viewer { ...A } } fragment A on User { ...A }",
         "{ viewer @nothing { id } }",

@@ -346,7 +346,7 @@ def test_many_links_at_once_store_a_pair_that_lives(plat: World) -> None:
 
 def test_without_platform_credentials_it_is_not_set_up(world: World) -> None:
     answer = connect(world.caller("Mona"))
-    sentence = "Managed users of Cal.com are not set up in this installation."
+    sentence = "Cal.com with managed users is not set up in this installation. Here it is linked with kind OAUTH."
     assert answer == {
         "__typename": "InvalidInput",
         "fields": [{"path": ["kind"], "message": sentence}],

@@ -297,7 +297,7 @@ def test_without_origins_nobody_is_allowed(world: World) -> None:
         (f"/oauth/calcom/callback?state={'s' * 4097}&code=c", "BAD_USER_INPUT"),
         (f"/oauth/calcom/callback?state=s&code={'c' * 4097}", "BAD_USER_INPUT"),
         ("/oauth/nobody/callback?state=s&code=c", "BAD_USER_INPUT"),
-        ("/oauth/calendly/callback?state=s&code=c", "BAD_USER_INPUT"),
+        ("/oauth/zoho/callback?state=s&code=c", "BAD_USER_INPUT"),
         ("/oauth/calcom/callback?state=unknown&code=abc", "AUTHORIZATION_EXPIRED"),
         ("/oauth/calcom/callback?state=%00&code=%ff", "AUTHORIZATION_EXPIRED"),
         ("/oauth/calcom/callback?state='%20OR%201=1--&code=c", "AUTHORIZATION_EXPIRED"),
@@ -340,7 +340,7 @@ def test_the_return_page_shows_what_it_was_given_as_text(world: World) -> None:
 
 def test_the_callback_page_of_another_provider_does_not_take_the_state(world: World) -> None:
     begun = world.caller("Clara").begin()
-    assert_error(world.http.get(f"/oauth/zoom/callback?state={begun['state']}&code=abc"), 400, "BAD_USER_INPUT")
+    assert_error(world.http.get(f"/oauth/calendly/callback?state={begun['state']}&code=abc"), 400, "AUTHORIZATION_EXPIRED")
     assert OAuthState.get().status == "started"
 
 

@@ -48,7 +48,7 @@ def failure(found: dict[str, Any]) -> tuple[str, str, bool, str | None]:
 
 
 def create_event_type(world: World, person: Caller) -> Any:
-    return world.rt.providers["calcom"].create_event_type(auth_of(person), title="T", slug="t", minutes=15)
+    return world.rt.providers["calcom"].create_event_type(auth_of(person), {"title": "T", "slug": "t", "duration_minutes": 15})
 
 
 def provider_calls(world: World) -> list[dict[str, Any]]:

@@ -12,9 +12,7 @@ STATEMENTS = (
         access_token TEXT,
         version INTEGER NOT NULL,
         received_at BIGINT,
-        expires_at BIGINT,
-        lease_owner VARCHAR(64),
-        lease_until BIGINT
+        expires_at BIGINT
     )
     """,
     "CREATE UNIQUE INDEX installation_token_provider ON installation_token (provider)",

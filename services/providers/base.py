@@ -81,9 +81,14 @@ class Headers(Protocol):
 
 @dataclass(frozen=True)
 class AccountAuth:
-    """Call with the linked account's token; the transport gets, renews and never shows it."""
+    """Call with the linked account's token; the transport gets, renews and never shows it.
+
+    `user_id` and `organization_id` are the provider's own, for calls that must name them.
+    """
 
     account_id: str
+    user_id: str | None = None
+    organization_id: str | None = None
 
 
 @dataclass(frozen=True)

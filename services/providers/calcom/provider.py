@@ -229,7 +229,6 @@ class CalcomProvider:
         return None
 
 
-
 def _utc(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import structlog
 
 from services.errors import BadAnswer, Refused
-from services.providers.base import Auth
+from services.providers.base import AccountAuth, Auth
 from services.providers.calendly.payloads import last
 from services.providers.transport import Limits, TokenAuth, Transport
 
@@ -124,10 +124,12 @@ class CalendlyClient:
 
     def owner(self, auth: Auth) -> tuple[str, str]:
         """The addresses of the token's user and of their organization."""
+        if isinstance(auth, AccountAuth) and auth.user_id and auth.organization_id:
+            return self.uri("users", auth.user_id), self.uri("organizations", auth.organization_id)
         raw = self.me(auth)
         try:
             return self.uri("users", last(raw["uri"])), self.uri("organizations", last(raw["current_organization"]))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise BadAnswer("calendly", "a user without an address") from error
 
 

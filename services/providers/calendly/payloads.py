@@ -45,7 +45,7 @@ def last(uri: Any) -> str:
 
 
 def place(uri: Any) -> str:
-    """".../scheduled_events/<event>/invitees/<invitee>" as "<event>/<invitee>"."""
+    """An invitee's address, which ends in scheduled_events/<event>/invitees/<invitee>, as "<event>/<invitee>"."""
     *_, events, event, invitees, invitee = str(uri).rstrip("/").split("/")
     if (events, invitees) != ("scheduled_events", "invitees") or not event or not invitee:
         raise ValueError("no invitee's address")
