@@ -268,7 +268,7 @@ def test_unknown_providers_kinds_and_orders(world: World, clara: Caller) -> None
                 query = f"mutation($input: {kind}Input!) {{ {name}(input: $input) {{ __typename ... on Problem {{ code message }} }} }}"
                 assert verdict(clara, query, {"input": {"provider": bad}}) == "BAD_USER_INPUT", (name, bad)
             assert verdict(clara, CONNECT, {"input": {"provider": bad}}) == "BAD_USER_INPUT"
-        for bad in ("SERVER_TO_SERVER", "oauth", 7):
+        for bad in ("SERVICE_ACCOUNT", "oauth", 7):
             assert verdict(clara, CONNECT, {"input": {"provider": "CAL_COM", "kind": bad}}) == "BAD_USER_INPUT"
         for bad in ("start_asc", "", 7):
             assert verdict(clara, BOOKINGS, {"order": bad}) == "BAD_USER_INPUT"
