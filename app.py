@@ -27,6 +27,8 @@ DEVELOPMENT_KEY = Path("var/development-issuer.json")
 DEMO_PEOPLE = (
     DemoPerson("coach@demo.test", "Clara Coach", "Europe/Berlin"),
     DemoPerson("mentee@demo.test", "Max Mentee", "America/New_York"),
+    DemoPerson("coach2@demo.test", "Cora Calendly", "Europe/Berlin"),
+    DemoPerson("mentee2@demo.test", "Mia Mentee", "America/New_York"),
     DemoPerson("guest@demo.test", "Gina Guest", "Europe/London"),
     DemoPerson("admin@demo.test", "Ada Admin", "UTC", admin=True),
 )

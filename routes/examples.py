@@ -16,11 +16,14 @@ def examples(now: datetime) -> list[dict[str, Any]]:
             "name": "Me",
             "query": """query Me {
   viewer { id name email timeZone unreadNotifications }
-  connectionStatus(provider: CAL_COM) {
-    state sandbox message
+  linkedAccounts {
+    provider kind state
     problem { code message retryAt }
-    linkedAccount { id account { name email } sync { lastSyncedAt webhooks bookings } }
+    account { name email }
+    sync { lastSyncedAt webhooks bookings }
   }
+  calendly: connectionStatus(provider: CALENDLY) { state sandbox message }
+  zoom: connectionStatus(provider: ZOOM) { state message }
 }
 """,
             "variables": None,
@@ -32,10 +35,11 @@ def examples(now: datetime) -> list[dict[str, Any]]:
     edges {
       cursor
       node {
-        id version title status start end viewerRole
+        id version provider title status start end viewerRole meetingUrl
         participants { role name email isViewer }
         eventType { title durationMinutes }
-        rescheduling { mode blockedBy }
+        rescheduling { mode blockedBy providerPageUrl }
+        recordings { kind url }
         history { edges { node { kind at by previousStart newStart } } }
       }
     }
@@ -109,6 +113,69 @@ mutation Move($input: RescheduleBookingInput!) {
 }
 """,
             "variables": None,
+        },
+        {
+            "name": "ConnectCalendly",
+            "query": """# 1. Open `authorizationUrl` in a browser and approve. 2. Run Complete with the `state`.
+mutation ConnectCalendly {
+  connectProvider(input: { provider: CALENDLY }) {
+    ... on AuthorizationRedirect { authorizationUrl state expiresAt }
+    ... on Problem { code message }
+  }
+}
+
+mutation Complete($state: String!) {
+  completeConnection(input: { state: $state }) {
+    ... on ProviderLinked { status { state message } }
+    ... on Problem { code message }
+  }
+}
+""",
+            "variables": {"state": ""},
+        },
+        {
+            "name": "ConnectZoom",
+            "query": """# The Zoom user with your verified address in this installation's account. Linked at once.
+mutation ConnectZoom {
+  connectProvider(input: { provider: ZOOM, kind: SERVER_TO_SERVER }) {
+    ... on ProviderLinked { status { state message linkedAccount { account { name email } } } }
+    ... on Problem { code message }
+  }
+}
+""",
+            "variables": None,
+        },
+        {
+            "name": "EventTypesAndHours",
+            "query": """query EventTypesAndHours {
+  eventTypes(first: 20) {
+    edges { node {
+      id provider title durationMinutes durationOptions active hidden group requiresConfirmation
+      createsZoomMeeting recordsMeeting schedulingUrl
+    } }
+  }
+  schedules {
+    id provider name timeZone isDefault editable providerPageUrl
+    weekly { day hours { start end } }
+    overrides { date hours { start end } }
+  }
+}
+""",
+            "variables": None,
+        },
+        {
+            "name": "ChangeEventType",
+            "query": """# Put the id of an event type (see EventTypesAndHours) into the variables. Link Zoom first (see ConnectZoom).
+mutation ChangeEventType($input: UpdateEventTypeInput!) {
+  updateEventType(input: $input) {
+    __typename
+    ... on EventTypeUpdated { eventType { id title createsZoomMeeting recordsMeeting } }
+    ... on NotSupported { fields }
+    ... on Problem { code message }
+  }
+}
+""",
+            "variables": {"input": {"eventTypeId": "", "createsZoomMeeting": True, "recordsMeeting": True}},
         },
         {
             "name": "Inbox",

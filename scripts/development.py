@@ -26,9 +26,15 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 VAR = ROOT / "var"
-LINKED = ("coach@demo.test", "mentee@demo.test")
+LINKED = {
+    "coach@demo.test": "CAL_COM",
+    "mentee@demo.test": "CAL_COM",
+    "coach2@demo.test": "CALENDLY",
+    "mentee2@demo.test": "CALENDLY",
+}
 EVERYBODY = (*LINKED, "guest@demo.test", "admin@demo.test")
 CLIENT_ID = "convene-development"
+ZOOM_ACCOUNT = "convene-development-account"
 PLATFORM_CLIENT_ID = "convene-platform"
 PATIENCE = 60
 HIGHEST_PORT = 65535
@@ -70,7 +76,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/server", description="Convene and the sandbox, ready to use.")
     parser.add_argument("--port", type=_port, default=8000, help="Convene's port (8000)")
     parser.add_argument("--sandbox-port", type=_port, default=8001, help="the sandbox's port (8001)")
-    parser.add_argument("--no-sandbox", action="store_true", help="real providers, from CONVENE_CALCOM_* in the environment")
+    parser.add_argument("--no-sandbox", action="store_true", help="real providers, from CONVENE_<PROVIDER>_* in the environment")
     return parser.parse_args()
 
 
@@ -97,6 +103,7 @@ def _run(options: argparse.Namespace, children: list[subprocess.Popen[bytes]]) -
     children.append(_start(["-m", "gunicorn", "--log-level", "warning", "app:create_app()"], environment))
     _wait(f"{convene}/ready", children[-1], "Convene")
     if not options.no_sandbox:
+        _register_zoom(sandbox, convene, environment)
         for email in EVERYBODY:
             _seed(convene, email)
         _wait_for_bookings(convene)
@@ -128,6 +135,20 @@ def _environment(port: int, sandbox: str | None) -> dict[str, str]:
             "CONVENE_CALCOM_CLIENT_SECRET": kept["client_secret"],
             "CONVENE_CALCOM_PLATFORM_CLIENT_ID": PLATFORM_CLIENT_ID,
             "CONVENE_CALCOM_PLATFORM_CLIENT_SECRET": kept["client_secret"],
+            "CONVENE_CALENDLY_API_URL": f"{sandbox}/calendly/api",
+            "CONVENE_CALENDLY_AUTH_URL": f"{sandbox}/calendly/auth",
+            "CONVENE_CALENDLY_APP_URL": f"{sandbox}/calendly/web",
+            "CONVENE_CALENDLY_CLIENT_ID": CLIENT_ID,
+            "CONVENE_CALENDLY_CLIENT_SECRET": kept["client_secret"],
+            "CONVENE_CALENDLY_WEBHOOK_SIGNING_KEYS": kept["signing_key"],
+            "CONVENE_ZOOM_API_URL": f"{sandbox}/zoom/api",
+            "CONVENE_ZOOM_AUTH_URL": f"{sandbox}/zoom/web",
+            "CONVENE_ZOOM_CLIENT_ID": CLIENT_ID,
+            "CONVENE_ZOOM_CLIENT_SECRET": kept["client_secret"],
+            "CONVENE_ZOOM_ACCOUNT_ID": ZOOM_ACCOUNT,
+            "CONVENE_ZOOM_ACCOUNT_CLIENT_ID": f"{CLIENT_ID}-account",
+            "CONVENE_ZOOM_ACCOUNT_CLIENT_SECRET": kept["client_secret"],
+            "CONVENE_ZOOM_WEBHOOK_SECRETS": kept["signing_key"],
         }
     defaults = {"CONVENE_LOG_LEVEL": "WARNING"}
     return {**defaults, **os.environ, **own}
@@ -136,11 +157,16 @@ def _environment(port: int, sandbox: str | None) -> dict[str, str]:
 def _kept_secrets() -> dict[str, str]:
     """Made once for this checkout, so that what is sealed under var/ can be opened after a restart."""
     path = VAR / "development.json"
-    if not path.exists():
-        key = base64.b64encode(secrets.token_bytes(32)).decode()
+    made = {
+        "sealing_keys": f"dev:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+        "client_secret": secrets.token_urlsafe(24),
+        "signing_key": secrets.token_urlsafe(32),
+    }
+    before: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    kept = made | before
+    if kept != before:
         path.touch(mode=0o600)
-        path.write_text(json.dumps({"sealing_keys": f"dev:{key}", "client_secret": secrets.token_urlsafe(24)}))
-    kept: dict[str, str] = json.loads(path.read_text())
+        path.write_text(json.dumps(kept))
     return kept
 
 
@@ -244,6 +270,26 @@ def _register_clients(sandbox: str, convene: str, environment: dict[str, str]) -
             "type": "CONFIDENTIAL",
         },
     )
+    _call(
+        f"{sandbox}/_sandbox/calendly/apps",
+        {
+            "clientId": CLIENT_ID,
+            "clientSecret": secret,
+            "redirectUris": [f"{convene}/oauth/calendly/callback"],
+            "webhookSigningKey": environment["CONVENE_CALENDLY_WEBHOOK_SIGNING_KEYS"],
+            "name": "Convene",
+        },
+    )
+
+
+def _register_zoom(sandbox: str, convene: str, environment: dict[str, str]) -> None:
+    """After Convene is up: Zoom asks at once whether the webhook's address knows the secret."""
+    hook = {"webhookUrl": f"{convene}/webhooks/zoom", "secretToken": environment["CONVENE_ZOOM_WEBHOOK_SECRETS"], "name": "Convene"}
+    secret = environment["CONVENE_ZOOM_CLIENT_SECRET"]
+    callback = [f"{convene}/oauth/zoom/callback"]
+    _call(f"{sandbox}/_sandbox/zoom/apps", {"clientId": CLIENT_ID, "clientSecret": secret, "redirectUris": callback, **hook})
+    account = {"clientId": f"{CLIENT_ID}-account", "clientSecret": secret, "accountId": ZOOM_ACCOUNT}
+    _call(f"{sandbox}/_sandbox/zoom/apps", {**account, **hook})
 
 
 def _graphql(convene: str, token: str, query: str, variables: dict[str, Any] | None = None) -> Any:
@@ -259,14 +305,16 @@ def _token(convene: str, email: str) -> str:
 
 def _seed(convene: str, email: str) -> None:
     """Sign in once, and link the sandbox account of those who have one, as a browser would."""
-    token = _token(convene, email)
-    status = _graphql(convene, token, "{ viewer { id } connectionStatus(provider: CAL_COM) { state } }")
-    if email not in LINKED or status["connectionStatus"]["state"] != "NOT_CONNECTED":
+    token, provider = _token(convene, email), LINKED.get(email, "CAL_COM")
+    status = _graphql(convene, token, f"{{ viewer {{ id }} connectionStatus(provider: {provider}) {{ state }} }}")
+    if email not in LINKED or status["connectionStatus"]["state"] not in {"NOT_CONNECTED", "NEEDS_RECONNECT"}:
         return
     begun = _graphql(
         convene,
         token,
-        "mutation { connectProvider(input: {provider: CAL_COM}) { ... on AuthorizationRedirect { authorizationUrl state } } }",
+        "mutation($provider: Provider!) { connectProvider(input: {provider: $provider}) {"
+        " ... on AuthorizationRedirect { authorizationUrl state } } }",
+        {"provider": provider},
     )["connectProvider"]
     consent = begun["authorizationUrl"]
     fields = {**{k: v[0] for k, v in parse_qs(urlsplit(consent).query).items()}, "user": email, "decision": "approve"}
@@ -283,11 +331,11 @@ def _seed(convene: str, email: str) -> None:
 
 def _wait_for_bookings(convene: str) -> None:
     until = time.monotonic() + PATIENCE
-    query = "{ connectionStatus(provider: CAL_COM) { state linkedAccount { sync { lastSyncedAt webhooks } } } }"
-    for email in LINKED:
+    query = "query($provider: Provider!) { connectionStatus(provider: $provider) { linkedAccount { sync { lastSyncedAt webhooks } } } }"
+    for email, provider in LINKED.items():
         token = _token(convene, email)
         while time.monotonic() < until:
-            account = _graphql(convene, token, query)["connectionStatus"]["linkedAccount"]
+            account = _graphql(convene, token, query, {"provider": provider})["connectionStatus"]["linkedAccount"]
             if account is None or (account["sync"]["lastSyncedAt"] and account["sync"]["webhooks"] == "RECEIVING"):
                 break
             time.sleep(0.1)
@@ -297,7 +345,7 @@ def _say(convene: str, sandbox: str | None) -> None:
     page = "" if (VAR / "assets" / "graphiql" / ".stamp").exists() else "  (its files are missing: run scripts/assets)"
     print(f"\nConvene   {convene}/graphql{page}")
     if sandbox:
-        print(f"Sandbox   {sandbox}/  (Cal.com's stand-in: book as an outsider, switch faults on)")
+        print(f"Sandbox   {sandbox}/  (stand-in for Cal.com, Calendly and Zoom: book as an outsider, switch faults on)")
     print("\nSign in as " + ", ".join(EVERYBODY) + ": GraphiQL has them in its bar, or")
     print(f"  curl -s {convene}/dev/token -H 'Content-Type: application/json' -d '{{\"email\": \"coach@demo.test\"}}'")
     print("\nCtrl-C stops everything. State is kept under var/.", flush=True)

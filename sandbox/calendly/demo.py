@@ -24,6 +24,16 @@ COACH: Json = {
     ],
 }
 MENTEE: Json = {"email": "mentee2@demo.test", "name": "Mia Mentee", "slug": "mia-mentee", "timeZone": "America/New_York"}
+# Clara of Cal.com has an account here as well, for whoever wants to link it by hand.
+CLARA: Json = {
+    "email": "coach@demo.test",
+    "name": "Clara Coach",
+    "slug": "clara-coach",
+    "timeZone": "Europe/Berlin",
+    "eventTypes": [
+        {"name": "First talk", "duration": 30, "locations": [{"kind": "zoom_conference"}], "description": "To get to know each other."}
+    ],
+}
 MIA: Json = {"name": "Mia Mentee", "email": "mentee2@demo.test", "timeZone": "America/New_York"}
 GINA: Json = {"name": "Gina Guest", "email": "guest@demo.test", "timeZone": "Europe/London"}
 GUS: Json = {"name": "Gus Group", "email": "gus@demo.test", "timeZone": "Europe/Berlin"}
@@ -36,14 +46,16 @@ def seed(world: World) -> None:
     with world.writing():
         coach = people.create(setting_of(world), COACH)
         people.create(setting_of(world), MENTEE)
+        clara = people.create(setting_of(world), CLARA)
         call, deep, workshop = (row.id for row in world.calendly.types_of(coach.id))
-        for kind, invitee, start in _plan(call, deep, workshop, world.clock.now()):
+        (talk,) = (row.id for row in world.calendly.types_of(clara.id))
+        for kind, invitee, start in _plan(call, deep, workshop, talk, world.clock.now()):
             sent = {"eventType": kind, "start": times.seconds(start), "invitee": invitee, "force": True, "silent": True}
             acts.book(world, sent)
 
 
-def _plan(call: str, deep: str, workshop: str, now: datetime) -> Iterator[tuple[str, Json, datetime]]:
-    """Four with Mia, one with Gina, a workshop with three people, and one of the past."""
+def _plan(call: str, deep: str, workshop: str, talk: str, now: datetime) -> Iterator[tuple[str, Json, datetime]]:
+    """Four with Mia, one with Gina, a workshop with three people, one of the past, and one of Clara's."""
     ahead = list(_working_days(now, 4, forward=True))
     (past,) = _working_days(now, 1, forward=False)
     yield call, MIA, _at(past, 11)
@@ -52,6 +64,7 @@ def _plan(call: str, deep: str, workshop: str, now: datetime) -> Iterator[tuple[
     yield deep, MIA, _at(ahead[2], 14)
     yield call, MIA, _at(ahead[3], 15, 30)
     yield call, GINA, _at(ahead[1], 11)
+    yield talk, MIA, _at(ahead[1], 9)
     for person in (MIA, GINA, GUS):
         yield workshop, person, _at(ahead[3], 10)
 

@@ -6,7 +6,7 @@ from sandbox.zoom.rows import Json
 
 COACHES: tuple[Json, ...] = (
     {"email": "coach@demo.test", "name": "Clara Coach", "timeZone": "Europe/Berlin", "plan": "pro"},
-    {"email": "coach2@demo.test", "name": "Carlos Coach", "timeZone": "Europe/Madrid", "plan": "pro"},
+    {"email": "coach2@demo.test", "name": "Cora Calendly", "timeZone": "Europe/Berlin", "plan": "pro"},
 )
 
 
