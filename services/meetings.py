@@ -23,7 +23,7 @@ from services import claims, drift, tokens
 from services.errors import InvalidClient, NotSent, OutcomeUnknown, Problem, RateLimited, Refused
 from services.logging import get_logger
 from services.providers.base import MeetingWish, RemoteBooking, RemoteMeeting
-from services.providers.transport import WRITE_LIMIT
+from services.providers.transport import EXCHANGE_LIMIT, WRITE_LIMIT
 from services.runtime import Runtime
 
 log = get_logger("meetings")
@@ -31,6 +31,8 @@ log = get_logger("meetings")
 OPEN = ("PENDING", "CONFIRMED")
 LOOKED_FOR_AGAIN = timedelta(seconds=5)
 CLOCK_SKEW = timedelta(seconds=30)
+SENDS_WITHIN = timedelta(seconds=10)
+"""After saying that it is sent, it is sent at once; the quarantine counts from there."""
 SWEPT_EVERY = timedelta(hours=1)
 
 
@@ -230,9 +232,12 @@ def _make(rt: Runtime, row: Meeting, account: LinkedAccount, wish: MeetingWish, 
             return timedelta(0)  # once more: what was asked for then may be another time now
         if wait is not None:
             return wait
-    if not _mark_sent(row, rt.clock.now()):
+    sent_at = rt.clock.now()
+    if not _mark_sent(row, sent_at):
         return LOOKED_FOR_AGAIN  # somebody else is at it
     rt.step("meeting.sent")
+    if rt.clock.now() - sent_at > SENDS_WITHIN:
+        return LOOKED_FOR_AGAIN  # frozen meanwhile: somebody else may be about to make it
     try:
         made = provider.create_meeting(auth, _host_id(account), wish)
     except (NotSent, Refused, Problem):
@@ -254,7 +259,9 @@ def _look_for(rt: Runtime, row: Meeting, account: LinkedAccount) -> tuple[Remote
         provider.delete_meeting(auth, extra.external_id)
     if found:
         return found[0], None
-    takes = WRITE_LIMIT + rt.providers[account.provider].capabilities.processing_limit + CLOCK_SKEW
+    # it may be refused for its token, renew that and be sent once more, and the provider may still work on it
+    works = rt.providers[account.provider].capabilities.processing_limit
+    takes = SENDS_WITHIN + 2 * WRITE_LIMIT + EXCHANGE_LIMIT + works + CLOCK_SKEW
     sent_at: datetime = row.sent_at
     left = sent_at + takes - rt.clock.now()
     return None, left if left > timedelta(0) else None
