@@ -40,7 +40,7 @@ SCHEDULING_WORK = {
     "warm": NOW,
     "reconcile": timedelta(hours=1),
 }
-MEETINGS_WORK = {"sweep_meetings": timedelta(hours=1)}
+MEETINGS_WORK = {"sweep_meetings": NOW}
 """What is to be done for an account from the moment it is linked, and how long after (services/jobs.py)."""
 
 

@@ -29,6 +29,7 @@ from services.runtime import Runtime
 log = get_logger("meetings")
 
 OPEN = ("PENDING", "CONFIRMED")
+ADOPTED = "adopted:"
 LOOKED_FOR_AGAIN = timedelta(seconds=5)
 CLOCK_SKEW = timedelta(seconds=30)
 SENDS_WITHIN = timedelta(seconds=10)
@@ -46,12 +47,19 @@ def follow(rt: Runtime, booking_id: str, remote: RemoteBooking) -> None:
     meeting_id = _adopt(rt, booking, remote)
     if remote.conference is None and _wants_one(rt, booking):
         meeting_id = _row_of(rt, booking)
-    if meeting_id is not None and meeting_id != before:
+    if meeting_id is None and before is not None and _still_of(booking, before):
+        meeting_id = before
+    if meeting_id != before:
         Booking.update(meeting=meeting_id).where(Booking.id == booking_id).execute()
     if remote.incomplete and (wait := _patience(rt.clock.now() - remote.created_at)):
         claims.schedule("booking", booking_id, rt.clock.now() + wait)
     for one in {before, meeting_id} - {None}:
         claims.schedule("meeting", one, rt.clock.now())
+
+
+def _still_of(booking: Booking, meeting_id: str) -> bool:
+    row = Meeting.get_or_none(Meeting.id == meeting_id)
+    return row is not None and row.key.removeprefix(ADOPTED) == _key(booking)
 
 
 def _patience(age: timedelta) -> timedelta | None:
@@ -66,7 +74,7 @@ def _adopt(rt: Runtime, booking: Booking, remote: RemoteBooking) -> str | None:
     conference = remote.conference
     if conference is None or conference.provider is None or conference.external_id is None:
         return None
-    key = f"adopted:{_key(booking)}"
+    key = f"{ADOPTED}{_key(booking)}"
     values = {
         "provider": conference.provider,
         "linked_account": next((a.id for a in _accounts(rt, booking) if a.provider == conference.provider), None),
@@ -121,7 +129,14 @@ def _bookings_of(meeting: Meeting) -> list[Booking]:
     else:
         slug, _, occasion = rest.partition(":")
         query = Booking.select().where((Booking.provider == slug) & (Booking.occasion_id == occasion))
-    return list(query.order_by(Booking.id))
+    # one that has become a place of a group event since, or the other way round, is no longer this meeting's
+    return [booking for booking in query.order_by(Booking.id) if _key(booking) == meeting.key]
+
+
+def _start(booking: Booking) -> datetime:
+    """Meeting providers know no fractions of a second."""
+    at: datetime = booking.start
+    return at.replace(microsecond=0)
 
 
 def _minutes(booking: Booking) -> int:
@@ -216,11 +231,10 @@ def _keep(rt: Runtime, row: Meeting, account: LinkedAccount, bookings: list[Book
 
 
 def _wish(row: Meeting, booking: Booking) -> MeetingWish:
-    start = booking.start.replace(microsecond=0)
     records = bool(booking.event_type_id and booking.event_type.records_meeting)
     coach = Participant.get_or_none((Participant.booking == booking.id) & (Participant.role == "COACH"))
     zone = User.select(User.time_zone).where(User.person == coach.person_id).tuples().first() if coach else None
-    return MeetingWish(booking.title, start, _minutes(booking), (zone[0] if zone else None) or "UTC", row.id, records)
+    return MeetingWish(booking.title, _start(booking), _minutes(booking), (zone[0] if zone else None) or "UTC", row.id, records)
 
 
 def _make(rt: Runtime, row: Meeting, account: LinkedAccount, wish: MeetingWish, bookings: list[Booking]) -> timedelta | None:
@@ -353,15 +367,23 @@ def sweep(rt: Runtime, account_id: str) -> timedelta | None:
     provider, auth = rt.meetings(account.provider), tokens.auth_of(account)
     for mark, there in provider.marked_meetings(auth, _host_id(account)):
         row = Meeting.get_or_none(Meeting.id == mark)
-        if row is None or (row.external_id == there.external_id and not row.deleted):
+        if row is None:
             continue
-        if row.external_id is None and row.sent_at is not None:
-            continue  # its answer was lost: it is this one, and `settle` finds it
+        if not row.deleted and (row.external_id == there.external_id or (row.external_id is None and row.sent_at is not None)):
+            # it is this one, or the one whose answer was lost; `settle` sees whether it is still needed, and as it should be
+            if not _as_it_should_be(row, there):
+                claims.schedule("meeting", row.id, rt.clock.now())
+            continue
         provider.delete_meeting(auth, there.external_id)
         drift.note_account(account, "ORPHAN", "A video meeting of ours belonged to nothing and was deleted.", key=there.external_id)
     for meeting_id in _upcoming(rt, account):
         claims.schedule("meeting", meeting_id, rt.clock.now())
     return SWEPT_EVERY
+
+
+def _as_it_should_be(row: Meeting, there: RemoteMeeting) -> bool:
+    needed = [b for b in _bookings_of(row) if b.status in OPEN and not b.has_conference]
+    return bool(needed) and row.external_id is not None and (there.start, there.minutes) == (_start(needed[0]), _minutes(needed[0]))
 
 
 def plan_for_event_type(rt: Runtime, event_type_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from models import Booking, Meeting, Recording
+from models import Booking, LinkedAccount, Meeting, Participant, Recording, User
 from models.base import new_id, transactional
 from services import notifications
 from services.providers.base import Recorded
@@ -42,11 +42,26 @@ def keep(rt: Runtime, slug: str, recorded: Recorded) -> str | None:
 
 
 def _bookings(slug: str, recorded: Recorded) -> list[Booking]:
-    """Those of the one meeting; where a room is used again and again, those of the time at which it was recorded."""
+    """Those of the one meeting; where a room is used again and again, those of the time at which it was recorded.
+
+    Only where the meeting's host is the booking's coach: which room a booking takes place in may have been written by
+    whoever booked it.
+    """
+    coached = (
+        Participant.select(Participant.booking)
+        .join(User, on=(User.person == Participant.person))
+        .join(LinkedAccount, on=(LinkedAccount.user == User.id))
+        .where(
+            (Participant.role == "COACH")
+            & LinkedAccount.connected
+            & (LinkedAccount.provider == slug)
+            & (LinkedAccount.external_id == recorded.host_id)
+        )
+    )
     rows = list(
         Booking.select(Booking)
         .join(Meeting)
-        .where((Meeting.provider == slug) & (Meeting.external_id == recorded.meeting_id))
+        .where((Meeting.provider == slug) & (Meeting.external_id == recorded.meeting_id) & Booking.id.in_(coached))
         .order_by(Booking.start, Booking.id)
     )
     if len({row.meeting_id for row in rows}) > 1 and recorded.files:

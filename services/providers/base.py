@@ -309,6 +309,8 @@ class Recorded:
     """The files of one session of a meeting; `session` tells sessions of the same meeting apart."""
 
     meeting_id: str = field(repr=False)
+    host_id: str = field(repr=False)
+    """Whose meeting it was, by the provider's id of the account."""
     session: str
     files: tuple[RemoteRecording, ...] = field(repr=False)
     complete: bool

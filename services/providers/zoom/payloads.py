@@ -77,7 +77,7 @@ def recorded(raw: Any, *, complete: bool) -> Recorded:
                     end=moment(file.get("recording_end") or file["recording_start"]),
                 )
             )
-        return Recorded(str(raw["id"]), str(raw["uuid"]), tuple(files), complete)
+        return Recorded(str(raw["id"]), str(raw["host_id"]), str(raw["uuid"]), tuple(files), complete)
     except UNREADABLE as error:
         raise BadAnswer("zoom", "a recording that cannot be read") from error
 
