@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.providers.base import List, split
 from services.providers.registry import PROVIDERS, ProviderSettings
 from services.vault import Vault, VaultError
 
@@ -22,12 +23,7 @@ class SettingsError(Exception):
     """The environment does not make a working installation; the message has one line per variable."""
 
 
-def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Minutes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)]
+Minutes = Annotated[tuple[int, ...], NoDecode, BeforeValidator(split)]
 
 
 class Settings(BaseSettings):

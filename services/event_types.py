@@ -264,7 +264,8 @@ def _check(rt: Runtime, viewer: Viewer, slug: str, wish: Wish, wanted: dict[Even
     if problems := list(_problems(wish, can, present)):
         raise InvalidInput(*problems)
     if wish.creates_meeting and not any(rt.providers[a.provider].capabilities.meetings for a in linked_accounts.mine(viewer)):
-        raise NotConnected("Connect Zoom first (connectProvider): the meetings are made in your account.")
+        makers = " or ".join(p.label for p in rt.providers.values() if p.capabilities.meetings)
+        raise NotConnected(f"Connect {makers} first (connectProvider): the meetings are made in your account.")
 
 
 def _problems(wish: Wish, can: Capabilities, present: EventType | None) -> Iterator[FieldProblem]:

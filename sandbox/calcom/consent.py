@@ -55,14 +55,8 @@ def authorize() -> ResponseReturnValue:
     except _PageError as problem:
         return render_template("consent_error.html", message=str(problem)), 400
     carried = {name: request.values[name] for name in CARRIED if name in request.values}
-    return render_template(
-        "consent.html",
-        client=client,
-        scopes=scopes,
-        carried=carried,
-        users=list(state().users.values()),
-        hint=_value("login_hint"),
-    )
+    known = {"app": client, "scopes": scopes, "carried": carried, "users": list(state().users.values()), "hint": _value("login_hint")}
+    return render_template("consent.html", label="Cal.com", slug="calcom", **known)
 
 
 def _value(name: str) -> str:

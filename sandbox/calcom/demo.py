@@ -1,16 +1,15 @@
 """The demo world: a coach, a mentee, and bookings on the next working days."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from sandbox import times
 from sandbox.calcom import booking_changes, people
 from sandbox.calcom.booking_changes import Setting
 from sandbox.calcom.state import Json
+from sandbox.demo_days import at, working_days
 from sandbox.world import World
 
-BERLIN = ZoneInfo("Europe/Berlin")
 COACH: Json = {
     "email": "coach@demo.test",
     "name": "Clara Coach",
@@ -56,25 +55,12 @@ def seed(world: World) -> None:
 
 def _plan(session: int, dive: int, now: datetime) -> Iterator[tuple[int, Json, datetime]]:
     """Three with Max, two with Gina, one of the past, and one that waits for the coach."""
-    ahead = list(_working_days(now, 4, forward=True))
-    (past,) = _working_days(now, 1, forward=False)
-    yield session, MAX, _at(past, 10)
-    yield session, MAX, _at(ahead[0], 14)
-    yield session, MAX, _at(ahead[1], 15, 30)
-    yield session, MAX, _at(ahead[3], 14, 30)
-    yield session, GINA, _at(ahead[1], 10)
-    yield session, GINA, _at(ahead[2], 11, 30)
-    yield dive, MAX, _at(ahead[2], 15)
-
-
-def _working_days(now: datetime, count: int, *, forward: bool) -> Iterator[datetime]:
-    day, step = now.astimezone(BERLIN), timedelta(days=1 if forward else -1)
-    while count:
-        day += step
-        if day.weekday() < 5:
-            count -= 1
-            yield day
-
-
-def _at(day: datetime, hour: int, minute: int = 0) -> datetime:
-    return datetime.combine(day.date(), time(hour, minute), BERLIN).astimezone(UTC)
+    ahead = list(working_days(now, 4, forward=True))
+    (past,) = working_days(now, 1, forward=False)
+    yield session, MAX, at(past, 10)
+    yield session, MAX, at(ahead[0], 14)
+    yield session, MAX, at(ahead[1], 15, 30)
+    yield session, MAX, at(ahead[3], 14, 30)
+    yield session, GINA, at(ahead[1], 10)
+    yield session, GINA, at(ahead[2], 11, 30)
+    yield dive, MAX, at(ahead[2], 15)

@@ -48,9 +48,8 @@ def authorize() -> ResponseReturnValue:
         return render_template("calendly/consent_error.html", message=str(problem)), 400
     carried = {name: request.values[name] for name in CARRIED if name in request.values}
     people = list(state().users.values())
-    return render_template(
-        "calendly/consent.html", app=app, scopes=scopes, carried=carried, users=people, hint=request.values.get("login_hint", "")
-    )
+    known = {"app": app, "scopes": scopes, "carried": carried, "users": people, "hint": request.values.get("login_hint", "")}
+    return render_template("consent.html", label="Calendly", slug="calendly", **known)
 
 
 def _known_app() -> App:

@@ -1,16 +1,15 @@
 """The demo world of Calendly: a coach, a mentee, and bookings on the next working days."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from sandbox import times
 from sandbox.calendly import acts, people
 from sandbox.calendly.context import setting_of
 from sandbox.calendly.rows import Json
+from sandbox.demo_days import at, working_days
 from sandbox.world import World
 
-BERLIN = ZoneInfo("Europe/Berlin")
 ROOM = [{"kind": "custom", "location": "https://meet.demo.test/cora"}]
 COACH: Json = {
     "email": "coach2@demo.test",
@@ -56,27 +55,14 @@ def seed(world: World) -> None:
 
 def _plan(call: str, deep: str, workshop: str, talk: str, now: datetime) -> Iterator[tuple[str, Json, datetime]]:
     """Four with Mia, one with Gina, a workshop with three people, one of the past, and one of Clara's."""
-    ahead = list(_working_days(now, 4, forward=True))
-    (past,) = _working_days(now, 1, forward=False)
-    yield call, MIA, _at(past, 11)
-    yield call, MIA, _at(ahead[0], 15)
-    yield call, MIA, _at(ahead[1], 14, 30)
-    yield deep, MIA, _at(ahead[2], 14)
-    yield call, MIA, _at(ahead[3], 15, 30)
-    yield call, GINA, _at(ahead[1], 11)
-    yield talk, MIA, _at(ahead[1], 9)
+    ahead = list(working_days(now, 4, forward=True))
+    (past,) = working_days(now, 1, forward=False)
+    yield call, MIA, at(past, 11)
+    yield call, MIA, at(ahead[0], 15)
+    yield call, MIA, at(ahead[1], 14, 30)
+    yield deep, MIA, at(ahead[2], 14)
+    yield call, MIA, at(ahead[3], 15, 30)
+    yield call, GINA, at(ahead[1], 11)
+    yield talk, MIA, at(ahead[1], 9)
     for person in (MIA, GINA, GUS):
-        yield workshop, person, _at(ahead[3], 10)
-
-
-def _working_days(now: datetime, count: int, *, forward: bool) -> Iterator[datetime]:
-    day, step = now.astimezone(BERLIN), timedelta(days=1 if forward else -1)
-    while count:
-        day += step
-        if day.weekday() < 5:
-            count -= 1
-            yield day
-
-
-def _at(day: datetime, hour: int, minute: int = 0) -> datetime:
-    return datetime.combine(day.date(), time(hour, minute), BERLIN).astimezone(UTC)
+        yield workshop, person, at(ahead[3], 10)

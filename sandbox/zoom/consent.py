@@ -55,7 +55,8 @@ def authorize() -> ResponseReturnValue:
             return _decide(app, asked)
         carried = {name: request.values[name] for name in CARRIED if name in request.values}
         people = list(state().users.values())
-        return render_template("zoom_consent.html", app=app, scopes=asked, carried=carried, users=people, hint=_value("user"))
+        known = {"app": app, "scopes": asked, "carried": carried, "users": people, "hint": _value("user")}
+        return render_template("consent.html", label="Zoom", slug="zoom", **known)
 
 
 def _value(name: str) -> str:

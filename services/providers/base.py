@@ -6,9 +6,18 @@ Nothing here knows models or decides anything. Times are aware and in UTC.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic_settings import BaseSettings
+from pydantic import BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode
+
+
+def split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+"""A setting with several values, comma-separated."""
 
 
 class ProviderSettings(BaseSettings):

@@ -158,7 +158,8 @@ def test_the_demo(sandbox):
         ("Deep session", "2026-12-04T13:00:00+00:00", [mia]),
         ("Coaching call", "2026-12-07T14:30:00+00:00", [mia]),
         ("Coaching call", "2026-12-03T10:00:00+00:00", [gina]),
+        ("First talk", "2026-12-03T08:00:00+00:00", [mia]),
         ("Group workshop", "2026-12-07T09:00:00+00:00", [mia, gina, "gus@demo.test"]),
     ]
     demo.seed(sandbox.world)
-    assert len(known.users) == 2
+    assert len(known.users) == 3

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.errors import BadAnswer, Refused
+from services.providers import oauth2
 from services.providers.base import (
     Auth,
     BrowserClient,
@@ -79,16 +80,21 @@ class CalcomProvider:
     # ---- OAuth ---------------------------------------------------------------------------------------------------
 
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str:
-        return oauth.authorization_url(
-            self._app, client_id=self.config.client_id, redirect_uri=redirect_uri, state=state, verifier=verifier
+        return oauth2.authorization_url(
+            f"{self._app}/auth/oauth2/authorize",
+            client_id=self.config.client_id,
+            redirect_uri=redirect_uri,
+            state=state,
+            verifier=verifier,
+            scopes=oauth.SCOPES,
         )
 
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
         answer = self._client.token("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials)
-        return oauth.grant(answer)
+        return oauth2.grant(answer)
 
     def refresh(self, refresh_token: str) -> Grant:
-        return oauth.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+        return oauth2.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
 
     def revoke(self, token: str) -> None:
         raise NotImplementedError(f"{self.label} has no way to revoke a token")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import structlog
-from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from services.errors import BadAnswer, Refused
+from services.providers import oauth2
 from services.providers.base import (
     Auth,
     Capabilities,
@@ -16,6 +17,7 @@ from services.providers.base import (
     EventTypeField,
     Grant,
     Headers,
+    List,
     Occasion,
     ProviderSettings,
     RemoteAccount,
@@ -34,10 +36,6 @@ SOON = timedelta(minutes=1)
 log = structlog.get_logger("calendly")
 
 
-def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 class CalendlySettings(ProviderSettings):
     model_config = SettingsConfigDict(env_prefix="CONVENE_CALENDLY_", frozen=True, extra="ignore")
 
@@ -46,7 +44,7 @@ class CalendlySettings(ProviderSettings):
     app_url: str = Field(default="https://calendly.com", description="Calendly's web app: pages to reschedule and cancel.")
     client_id: str = Field(default="", description="OAuth client id (developer.calendly.com, your app).")
     client_secret: str = Field(default="", description="OAuth client secret.", repr=False)
-    webhook_signing_keys: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    webhook_signing_keys: List = Field(
         default=(),
         repr=False,
         description="The app's webhook signing key, shown once when the app is made. Comma-separated while one is replaced.",
@@ -86,16 +84,21 @@ class CalendlyProvider:
     # ---- OAuth ---------------------------------------------------------------------------------------------------
 
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str:
-        return oauth.authorization_url(
-            self._auth, client_id=self._credentials["client_id"], redirect_uri=redirect_uri, state=state, verifier=verifier
+        return oauth2.authorization_url(
+            f"{self._auth}/oauth/authorize",
+            client_id=self._credentials["client_id"],
+            redirect_uri=redirect_uri,
+            state=state,
+            verifier=verifier,
+            scopes=oauth.SCOPES,
         )
 
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
         answer = self._client.token("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials)
-        return oauth.grant(answer)
+        return oauth2.grant(answer)
 
     def refresh(self, refresh_token: str) -> Grant:
-        return oauth.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+        return oauth2.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
 
     def revoke(self, token: str) -> None:
         self._client.revoke(token=token, **self._credentials)

@@ -1,34 +1,35 @@
-"""Zoom as a `Meetings` provider (services/providers/base.py). Facts and gotchas: docs/providers/zoom.md."""
+"""Zoom as a `Meetings` provider (services/providers/base.py). Facts and gotchas: docs/providers/zoom.md.
+
+Access tokens live an hour. A user's refresh token changes with each use; of the account there is none: one asks again.
+"""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from services.errors import BadAnswer
+from services.providers import oauth2
 from services.providers.base import (
     Auth,
     Capabilities,
     Delivery,
     Grant,
     Headers,
+    List,
     MeetingWish,
     ProviderSettings,
     RemoteAccount,
     RemoteMeeting,
 )
 from services.providers.transport import Transport
-from services.providers.zoom import oauth, payloads, webhooks
+from services.providers.zoom import payloads, webhooks
 from services.providers.zoom.client import ZoomClient
 
 ME = "me"
-
-
-def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class ZoomSettings(ProviderSettings):
@@ -41,7 +42,7 @@ class ZoomSettings(ProviderSettings):
     account_id: str = Field(default="", description="Account id of a server-to-server OAuth app, for kind SERVER_TO_SERVER.")
     account_client_id: str = Field(default="", description="Client id of the server-to-server app.")
     account_client_secret: str = Field(default="", description="Its client secret.", repr=False)
-    webhook_secrets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    webhook_secrets: List = Field(
         default=(),
         repr=False,
         description="Secret token of each app that calls /webhooks/zoom, comma-separated.",
@@ -79,8 +80,8 @@ class ZoomProvider:
     # ---- OAuth ---------------------------------------------------------------------------------------------------
 
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str:
-        return oauth.authorization_url(
-            self._settings.auth_url.rstrip("/"),
+        return oauth2.authorization_url(
+            f"{self._settings.auth_url.rstrip('/')}/oauth/authorize",
             client_id=self._settings.client_id,
             redirect_uri=redirect_uri,
             state=state,
@@ -89,10 +90,10 @@ class ZoomProvider:
 
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
         answer = self._client.token("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials)
-        return oauth.grant(answer)
+        return oauth2.grant(answer)
 
     def refresh(self, refresh_token: str) -> Grant:
-        return oauth.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+        return oauth2.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
 
     def revoke(self, token: str) -> None:
         credentials = f"{self._settings.client_id}:{self._settings.client_secret}"
@@ -104,7 +105,7 @@ class ZoomProvider:
             client_secret=self._settings.account_client_secret,
             account_id=self._settings.account_id,
         )
-        return oauth.grant(answer)
+        return oauth2.grant(answer)
 
     # ---- users ---------------------------------------------------------------------------------------------------
 
