@@ -11,7 +11,7 @@ class Meeting(BaseModel):
 
     `adopted`: the scheduling provider made it, so it is never changed from here. Otherwise it is ours: `external_id` is
     null until its provider confirmed it, `sent_at` stands while the outcome of making it is not known, and `deleted` is
-    true once it is gone there. `start` and `minutes` are what the provider has.
+    true once it is gone there. `start` and `minutes` are what the provider has; `asked_start` is what it was last asked for.
     """
 
     key = CharField(max_length=120, unique=True)
@@ -20,6 +20,7 @@ class Meeting(BaseModel):
     external_id = TextField(null=True)
     join_url = TextField(null=True)
     start = UtcDateTime(null=True)
+    asked_start = UtcDateTime(null=True)
     minutes = IntegerField(default=0)
     records = BooleanField(default=False)
     adopted = BooleanField(default=False)

@@ -193,20 +193,26 @@ class Booking:
         role = self.batch.role(self.row)
         return ParticipantRole(role) if role else None
 
-    @strawberry.field(description="Where it takes place, as the provider gives it; for participants.")
-    def location(self) -> str | None:
-        return self.row.location if self.batch.role(self.row) else None
+    @property
+    def _attended(self) -> bool:
+        """Whether the viewer is to be there: a place that was given up in a group event opens no door any more."""
+        return self.batch.role(self.row) is not None and self.row.status in change_rules.OPEN_STATUSES
 
-    @strawberry.field(description="The link to join, where there is one; for participants.")
+    @strawberry.field(description="Where it takes place, as the provider gives it; for participants. No link once it is cancelled.")
+    def location(self) -> str | None:
+        link = str(self.row.location or "").startswith(("https://", "http://"))
+        return self.row.location if self._attended or (self.batch.role(self.row) and not link) else None
+
+    @strawberry.field(description="The link to join, where there is one; for participants, until it is cancelled.")
     def meeting_url(self) -> str | None:
-        if not self.batch.role(self.row):
+        if not self._attended:
             return None
         meeting = self.batch.meetings.get(self.row.meeting_id)
         return self.row.meeting_url or (meeting.join_url if meeting is not None else None)
 
     @strawberry.field(description="What was recorded of it, and what was made of that; for participants.")
     def recordings(self) -> list[Recording]:
-        if not self.batch.role(self.row):
+        if not self._attended:
             return []
         rows = self.batch.recordings.get(self.row.meeting_id, [])
         return [Recording(id=strawberry.ID(r.id), kind=r.kind, url=r.url, start=r.start, end=r.end) for r in rows]

@@ -94,6 +94,7 @@ def _finish(rt: Runtime, operation: Operation, chain: list[RemoteBooking]) -> Ch
     account = Booking.get_by_id(operation.booking_id).linked_account_id
     provider = Booking.get_by_id(operation.booking_id).provider
     booking_records.record(rt, account, provider, chain, source="CONVENE")
+    rt.wake("work")  # its video meeting is to follow
     rt.step("operation.recorded")
     tail = chain[-1]
     before = booking_records.change_of(operation)

@@ -29,7 +29,7 @@ def current(rt: Runtime, slug: str) -> AccessToken:
     row = _row(slug)
     if row.access_token is not None and row.expires_at is not None and row.expires_at > rt.clock.now() + EXPIRY_MARGIN:
         return _token(rt, row)
-    return _exchange(rt, slug, row.version)
+    return another(rt, slug, row.version)
 
 
 def renew(rt: Runtime, slug: str, refused: AccessToken) -> AccessToken:
@@ -39,10 +39,16 @@ def renew(rt: Runtime, slug: str, refused: AccessToken) -> AccessToken:
         return _token(rt, row)
     if rt.clock.now() - refused.received_at < TRIAL:
         raise TokenRefused(slug, "refused a token that was fresh")
-    return _exchange(rt, slug, refused.version)
+    return another(rt, slug, refused.version)
 
 
-def _exchange(rt: Runtime, slug: str, version: int) -> AccessToken:
+def forget(slug: str) -> None:
+    """What it lacks it will lack until its end; the next one may have it."""
+    InstallationToken.update(expires_at=None).where(InstallationToken.provider == slug).execute()
+
+
+def another(rt: Runtime, slug: str, version: int) -> AccessToken:
+    """A newer one than this version, from our exchange or from whoever did it. Raises ProviderError."""
     with claims.exclusive(rt, "installation_token", slug, lease=LEASE):
         row = _row(slug)
         if row.version > version:

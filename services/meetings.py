@@ -177,7 +177,8 @@ def settle(rt: Runtime, meeting_id: str) -> timedelta | None:
     except (RateLimited, InvalidClient) as error:
         _tell(account, "RATE_LIMITED" if isinstance(error, RateLimited) else "CLIENT_MISCONFIGURED", getattr(error, "retry_at", None))
         raise
-    if account.problem_code in {"RATE_LIMITED", "CLIENT_MISCONFIGURED"}:
+    over = account.retry_at is None or account.retry_at <= rt.clock.now()  # what else went well says nothing about a limit
+    if account.problem_code in {"RATE_LIMITED", "CLIENT_MISCONFIGURED"} and over:
         _tell(account, None, None)
     return wait
 
@@ -215,12 +216,15 @@ def _keep(rt: Runtime, row: Meeting, account: LinkedAccount, bookings: list[Book
         drift.note(booking, "CHANGED", "Its video meeting was deleted at the provider and is made anew.", key=row.external_id)
         Meeting.update(external_id=None, join_url=None, sent_at=None).where(Meeting.id == row.id).execute()
         return _make(rt, Meeting.get_by_id(row.id), account, wish, bookings)
+    for other in bookings:
+        _tell_history(rt, other, there)  # who joined a group event later has it in their history too
     if (there.start, there.minutes, row.records) == (wish.start, wish.minutes, wish.record):
         _store(row, account, there, records=wish.record)
         return None
-    if there.start != row.start:
+    if there.start not in {row.start, row.asked_start}:
         moved = f"{row.external_id}:{there.start}"
         drift.note(booking, "CHANGED", "Its video meeting was moved at the provider and is put back.", key=moved)
+    Meeting.update(asked_start=wish.start).where(Meeting.id == row.id).execute()
     rt.step("meeting.changing")
     provider.update_meeting(auth, row.external_id, wish)
     rt.step("meeting.changed")
@@ -365,7 +369,9 @@ def sweep(rt: Runtime, account_id: str) -> timedelta | None:
     if account is None:
         return None
     provider, auth = rt.meetings(account.provider), tokens.auth_of(account)
+    seen = set()
     for mark, there in provider.marked_meetings(auth, _host_id(account)):
+        seen.add(there.external_id)
         row = Meeting.get_or_none(Meeting.id == mark)
         if row is None:
             continue
@@ -376,7 +382,7 @@ def sweep(rt: Runtime, account_id: str) -> timedelta | None:
             continue
         provider.delete_meeting(auth, there.external_id)
         drift.note_account(account, "ORPHAN", "A video meeting of ours belonged to nothing and was deleted.", key=there.external_id)
-    for meeting_id in _upcoming(rt, account):
+    for meeting_id in _upcoming(rt, account, seen):
         claims.schedule("meeting", meeting_id, rt.clock.now())
     return SWEPT_EVERY
 
@@ -402,8 +408,8 @@ def _plan(rt: Runtime, booking: Booking) -> None:
         claims.schedule("meeting", meeting_id, rt.clock.now())
 
 
-def _upcoming(rt: Runtime, account: LinkedAccount) -> list[str]:
-    """Meetings that the account's coach should have and has not: from before the account was linked, or lost on the way."""
+def _upcoming(rt: Runtime, account: LinkedAccount, seen: set[str]) -> list[str]:
+    """Meetings that the coach should have and has not: from before the account was linked, lost on the way, or gone there."""
     person = User.get_by_id(account.user_id).person_id
     coached = Participant.select(Participant.booking).where((Participant.person == person) & (Participant.role == "COACH"))
     rows = (
@@ -423,6 +429,7 @@ def _upcoming(rt: Runtime, account: LinkedAccount) -> list[str]:
         row = Meeting.get_by_id(meeting_id)
         if booking.meeting_id is None:
             Booking.update(meeting=meeting_id).where(Booking.id == booking.id).execute()
-        if row.external_id is None or row.deleted:
+        gone = row.linked_account_id == account.id and row.external_id not in seen
+        if row.external_id is None or row.deleted or gone:
             found.append(meeting_id)
     return found

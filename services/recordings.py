@@ -9,7 +9,7 @@ from services.providers.base import Recorded
 from services.runtime import Runtime
 
 EARLY, LATE = timedelta(hours=1), timedelta(hours=6)
-"""How far from its booking's time a meeting may have taken place; only where one room serves several bookings."""
+"""How far from its booking's time a meeting may have taken place in a room that was not made for it alone."""
 
 
 @transactional
@@ -42,7 +42,7 @@ def keep(rt: Runtime, slug: str, recorded: Recorded) -> str | None:
 
 
 def _bookings(slug: str, recorded: Recorded) -> list[Booking]:
-    """Those of the one meeting; where a room is used again and again, those of the time at which it was recorded.
+    """Those of the one meeting; of a room that the provider chose, and may use for anything, those of that time alone.
 
     Only where the meeting's host is the booking's coach: which room a booking takes place in may have been written by
     whoever booked it.
@@ -59,12 +59,13 @@ def _bookings(slug: str, recorded: Recorded) -> list[Booking]:
         )
     )
     rows = list(
-        Booking.select(Booking)
+        Booking.select(Booking, Meeting)
         .join(Meeting)
         .where((Meeting.provider == slug) & (Meeting.external_id == recorded.meeting_id) & Booking.id.in_(coached))
         .order_by(Booking.start, Booking.id)
     )
-    if len({row.meeting_id for row in rows}) > 1 and recorded.files:
+    rows = [row for row in rows if row.status not in {"CANCELLED", "DECLINED"}]
+    if recorded.files and any(row.meeting.adopted for row in rows):
         at = min(file.start for file in recorded.files)
         rows = [row for row in rows if row.start - EARLY <= at <= row.end + LATE]
         nearest = min(rows, key=lambda row: abs(row.start - at), default=None)

@@ -99,7 +99,7 @@ def refresh(rt: Runtime, account_id: str, *, force: bool = False) -> bool:
     account = _usable(rt, account_id)
     if account.kind == SERVER_TO_SERVER:
         before = installation_tokens.current(rt, account.provider)
-        return force and installation_tokens.renew(rt, account.provider, before).version > before.version
+        return force and installation_tokens.another(rt, account.provider, before.version).version > before.version
     if not force and not is_expired(rt, account):
         return False
     return _rotate(rt, account).version > account.token_version
@@ -612,4 +612,7 @@ class AccountTokens:
         LinkedAccount.update(problem_code="SCOPE_MISSING", missing_scopes=list(scopes)).where(
             (LinkedAccount.id == account_id) & LinkedAccount.connected
         ).execute()
-        raise unusable(self._rt, LinkedAccount.get_by_id(account_id))
+        account = LinkedAccount.get_by_id(account_id)
+        if account.kind == SERVER_TO_SERVER:
+            installation_tokens.forget(account.provider)
+        raise unusable(self._rt, account)

@@ -259,6 +259,7 @@ def _read_back(rt: Runtime, event: WebhookEvent, delivery: Delivery) -> str | No
         if chain:
             recorded = booking_records.record(rt, event.linked_account_id, event.provider, chain, source="PROVIDER", requested=requested)
             booking_id = recorded.booking_id
+    rt.wake("work")  # its video meeting is to follow
     return booking_id
 
 

@@ -1,7 +1,7 @@
 """Calendly from the outside: the link and its tokens, event types, free times, bookings, and what a small plan allows."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,6 +67,13 @@ REVOKE = "/calendly/auth/oauth/revoke"
 INSUFFICIENT = {"title": "Insufficient scope", "message": "It is not enough.", "required_scopes": ["scheduled_events:read"]}
 LOST = {"kind": "drop", "when": "after"}
 DOWN = {"kind": "status", "status": 503}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_on_its_way(world: World) -> Iterator[None]:
+    """Webhooks go out after the answer: one that arrives while the database is being closed would take the process down."""
+    yield
+    world.sandbox.settle()
 
 
 def status(person: Caller) -> dict[str, Any]:
@@ -290,6 +297,24 @@ def test_a_code_exchange_whose_answer_is_lost_begins_anew(world: World) -> None:
     assert cora.complete(authorization["state"])["__typename"] == "AuthorizationExpired"
     cora.link(provider="CALENDLY")
     assert told(cora) == ("ACTIVE", None)
+
+
+def test_twelve_completions_at_once_exchange_once(world: World) -> None:
+    cora, authorization = begun(world)
+    cora.consent(authorization)
+    answers = at_once(*[lambda: cora.complete(authorization["state"])] * 12)
+    assert "ProviderLinked" in {one["__typename"] for one in answers}
+    assert {one["__typename"] for one in answers} <= {"ProviderLinked", "AuthorizationExpired"}
+    assert exchanges(world) == 1
+    assert told(cora) == ("ACTIVE", None)
+
+
+def test_name_and_zone_come_from_the_account_where_the_sign_in_has_none(world: World) -> None:
+    cora = world.caller("Cora", time_zone="Europe/Berlin", zoneinfo=None)
+    cora.claims["name"] = None
+    calendly_account(world, cora)
+    cora.link(provider="CALENDLY")
+    assert cora.one("query { viewer { name timeZone } }") == {"name": "Cora", "timeZone": "Europe/Berlin"}
 
 
 # ---- tokens --------------------------------------------------------------------------------------------------------------
@@ -759,6 +784,36 @@ def test_an_answer_lost_together_with_the_list_makes_no_second_one(world: World)
     assert at_calendly(world, cora) == [(15, True), (30, True), (60, True)]
 
 
+def test_twelve_calls_at_once_make_one_default_set_although_answers_are_lost(world: World) -> None:
+    cora = calendly_coach(world, event_types=[])
+    world.sandbox.fault(LOST, method="POST", path=f"{API}/event_types", times=3)
+    answers = at_once(*[lambda: defaults(cora)] * 12)
+    assert {one["__typename"] for one in answers} == {"DefaultEventTypes"}
+    assert at_calendly(world, cora) == [(15, True), (30, True), (60, True)]
+
+
+def test_a_wish_that_was_lost_on_its_way_is_made_by_the_next_call(world: World) -> None:
+    cora = calendly_coach(world, event_types=[])
+    world.sandbox.fault({"kind": "drop", "when": "before"}, method="POST", path=f"{API}/event_types")
+    assert defaults(cora)["__typename"] == "ProviderFailure"
+    assert at_calendly(world, cora) == []
+    world.move_clock(minutes=1)
+    assert defaults(cora)["totalCreated"] == 3
+    assert at_calendly(world, cora) == [(15, True), (30, True), (60, True)]
+
+
+def test_a_default_set_that_a_rate_limit_interrupts_is_completed_later(world: World) -> None:
+    cora = calendly_coach(world, event_types=[])
+    set_limits(world, general=3)
+    limited = defaults(cora)
+    assert (limited["__typename"], limited["code"], limited["retryAt"]) == ("ProviderFailure", "RATE_LIMITED", "2027-03-01T08:01:00Z")
+    assert at_calendly(world, cora) == [(15, True), (30, True)]
+    set_limits(world, general=500)
+    world.move_clock(minutes=1)
+    after = defaults(cora)
+    assert (lengths(after, "existingEventTypes"), lengths(after, "createdEventTypes")) == ([15, 30], [60])
+
+
 def test_one_that_calendly_switched_off_is_made_anew(world: World) -> None:
     cora = calendly_coach(world, event_types=[])
     defaults(cora)
@@ -897,6 +952,15 @@ def test_another_length_than_the_types_own_is_refused_without_asking(world: Worl
         assert (refused["__typename"], [field["path"] for field in refused["fields"]]) == ("InvalidInput", [["durationMinutes"]])
     assert api_calls(world) == []
     assert ask(cora, call, at(2, 0), at(3, 0), durationMinutes=30)["durationMinutes"] == 30
+
+
+def test_a_group_event_is_offered_until_its_last_place_is_taken(world: World) -> None:
+    cora = calendly_coach(world, event_types=[{**GROUP, "limit": 2}])
+    circle = kind_id(cora, "Circle")
+    for name, still in (("Anna", True), ("Bert", False)):
+        invite(world, cora, "Circle", at(3, 9), name)
+        hear(world)
+        assert (iso(at(3, 9)) in ask(cora, circle, at(3, 0), at(4, 0))["starts"]) is still
 
 
 def where_to(caller: Caller, booking_id: str, start: datetime, end: datetime) -> dict[str, Any]:
@@ -1124,6 +1188,87 @@ def test_the_first_reading_notifies_nobody(world: World) -> None:
     assert heard(cora) == []
     assert [heard(world.caller(name)) for name in ("Otto", "Gone", "Moved", "Anna")] == [[]] * 4
     assert status(cora)["linkedAccount"]["sync"]["bookings"] == 5
+
+
+def kind_titles(person: Caller) -> list[str | None]:
+    return [(booking["eventType"] or {}).get("title") for booking in person.bookings()]
+
+
+def test_what_the_first_reading_brings_knows_its_event_type(world: World) -> None:
+    cora = world.caller("Cora", time_zone="Europe/Berlin")
+    calendly_account(world, cora, [CALL, GROUP])
+    crowd(world, cora, 3)
+    cora.link(provider="CALENDLY")
+    assert kind_titles(cora) == ["Call", "Call", "Call"]
+
+
+def test_bookings_that_are_read_before_the_event_types_know_theirs_in_the_end(world: World) -> None:
+    """Both are read at once after linking, by whichever worker comes first."""
+    cora = world.caller("Cora", time_zone="Europe/Berlin")
+    calendly_account(world, cora)
+    crowd(world, cora, 3)
+    # one call with its repeats
+    world.sandbox.fault(DOWN, method="GET", path=f"{API}/event_types", times=3)
+    cora.link(provider="CALENDLY")
+    for _ in range(2):
+        world.move_clock(minutes=61)
+        world.jobs()
+    assert [kind["title"] for kind in kinds(cora)] == ["Call"]
+    assert kind_titles(cora) == ["Call", "Call", "Call"]
+
+
+def test_a_booking_that_is_heard_of_before_its_event_type_gets_it_later(world: World) -> None:
+    cora = calendly_coach(world)
+    world.sandbox.fault({"kind": "drop"}, webhook="event_type.created")
+    made = by_hand(world, cora, "POST", "event_types", owner=world_uri(world, cora), name="New", duration=30, active=True)
+    assert made["active"] is True
+    invite(world, cora, "New", at(2, 9))
+    hear(world)
+    for _ in range(2):
+        world.move_clock(minutes=61)
+        world.jobs()
+    assert "New" in [kind["title"] for kind in kinds(cora)]
+    assert kind_titles(cora) == ["New"]
+
+
+def world_uri(world: World, person: Caller) -> str:
+    """The person's address at Calendly, which names the owner of what is made."""
+    return f"{world.sandbox.url}{API}/users/{calendly_user(world, person).id}"
+
+
+def test_a_broken_link_still_hears_of_bookings_and_cancellations(world: World) -> None:
+    """They cannot be read back then, but what Calendly signed says it all."""
+    cora = calendly_coach(world)
+    stays = invite(world, cora, "Call", at(2, 9))
+    hear(world)
+    world.sandbox_call("calendly/tokens/revoke", email=cora.email)
+    sync(cora)
+    assert told(cora) == ("NEEDS_RECONNECT", "REVOKED")
+    world.move_clock(minutes=5)
+    cancel_there(world, stays, reason="A dentist")
+    invite(world, cora, "Call", at(2, 10), "Anna", answers={})
+    hear(world)
+    expected = [("CANCELLED", "2027-03-02T09:00:00Z"), ("CONFIRMED", "2027-03-02T10:00:00Z")]
+    assert [(b["status"], b["start"]) for b in cora.bookings()] == expected
+    before = {b["id"]: history(b) for b in cora.bookings()}
+    world.move_clock(minutes=5)
+    cora.link(provider="CALENDLY")
+    hear(world)
+    assert [(b["status"], b["start"]) for b in cora.bookings()] == expected
+    assert {b["id"]: history(b) for b in cora.bookings()} == before
+    assert [kind for kind, _ in heard(cora) if kind in {"BOOKED", "CANCELLED"}] == ["BOOKED", "CANCELLED", "BOOKED"]
+
+
+def test_what_was_booked_while_the_link_was_lost_and_unheard_is_news_afterwards(world: World) -> None:
+    cora = calendly_coach(world)
+    world.sandbox_call("calendly/tokens/revoke", email=cora.email)
+    sync(cora)
+    world.move_clock(hours=1)
+    invite(world, cora, "Call", at(2, 10), "Anna", silent=True)
+    world.move_clock(hours=1)
+    cora.link(provider="CALENDLY")
+    assert [b["start"] for b in cora.bookings()] == ["2027-03-02T10:00:00Z"]
+    assert [kind for kind, _ in heard(cora) if kind == "BOOKED"] == ["BOOKED"]
 
 
 @pytest.mark.parametrize(("by", "who"), [("host", "Cora"), ("invitee", "Otto")])
@@ -1373,6 +1518,25 @@ def test_what_was_cancelled_before_and_not_heard_is_whose_it_was(world: World) -
     assert history(only(cora))[0] == ("CANCELLED", "Otto", "PROVIDER", "A dentist")
 
 
+def test_a_token_that_is_refused_at_the_cancellation_is_renewed_and_it_is_sent_once_more(world: World) -> None:
+    cora, _, booking = booked(world)
+    body = {"title": "Unauthenticated", "message": "The access token is invalid"}
+    world.sandbox.fault({"kind": "status", "status": 401, "body": body}, method="POST", path=CANCELLATION)
+    assert cora.cancel(booking["id"])["__typename"] == "BookingCancelled"
+    assert cancellations(world) == [401, 201]
+    assert exchanges(world) == 1
+
+
+def test_after_the_coach_has_left_the_invitee_is_sent_to_their_own_pages(world: World) -> None:
+    cora, invitee, booking = booked(world)
+    cora.one(DISCONNECT, provider="CALENDLY")
+    otto = world.caller("Otto")
+    leaving, moving = otto.cancel(booking["id"]), otto.move(booking["id"], at(4, 9))
+    assert (leaving["__typename"], leaving["url"]) == ("CancelOnProviderPage", page_of(world, invitee, "cancellations"))
+    assert (moving["__typename"], moving["url"]) == ("RescheduleOnProviderPage", page_of(world, invitee, "reschedulings"))
+    assert cancellations(world) == []
+
+
 def test_a_webhook_that_overtakes_the_answer_joins_the_operation(world: World) -> None:
     cora, invitee, booking = booked(world)
     answered = world.sandbox.fault({"kind": "hold", "when": "after"}, method="POST", path=CANCELLATION)
@@ -1446,6 +1610,30 @@ def test_a_move_is_done_on_the_invitees_own_page(world: World) -> None:
     assert [kind for kind, _ in heard(cora)] == ["MOVED", "BOOKED"]
 
 
+def test_a_guest_gets_no_page_on_which_they_would_act_as_the_invitee(world: World) -> None:
+    cora = calendly_coach(world)
+    invitee = invite(world, cora, "Call", at(2, 9), guests=["gast@example.test"])
+    hear(world)
+    gast = world.caller("Gast")
+    seen = only(gast)
+    assert (seen["viewerRole"], seen["externalId"]) == ("GUEST", None)
+    assert (seen["rescheduling"]["mode"], seen["rescheduling"]["blockedBy"][0]) == ("NONE", "NOT_A_PARTY")
+    assert gast.move(seen["id"], at(4, 9))["__typename"] == "NotPermitted"
+    assert invitee.rpartition("/")[2] not in str(gast.bookings())
+
+
+def test_an_invitees_id_with_which_anybody_could_cancel_is_in_no_log(world: World) -> None:
+    cora, invitee, booking = booked(world)
+    moved = move_there(world, invitee, at(4, 9))
+    hear(world)
+    sync(cora)
+    cora.cancel(booking["id"])
+    hear(world)
+    assert "provider call" in world.logged.getvalue()
+    for one in (invitee, moved):
+        assert one.rpartition("/")[2] not in world.logged.getvalue()
+
+
 def test_a_broken_link_cancels_nothing_and_says_why(world: World) -> None:
     cora, _, booking = booked(world)
     world.sandbox_call("calendly/tokens/revoke", email=cora.email)
@@ -1467,6 +1655,17 @@ def test_what_is_over_cannot_be_cancelled(world: World) -> None:
     refused = cora.cancel(only(cora)["id"])
     assert (refused["__typename"], refused["blockedBy"]) == ("BookingNotCancellable", ["PAST"])
     assert cancellations(world) == []
+
+
+def test_what_has_begun_is_calendlys_to_refuse(world: World) -> None:
+    cora = calendly_coach(world)
+    invite(world, cora, "Call", at(1, 9))
+    hear(world)
+    world.move_clock(minutes=70)
+    forget_requests(world)
+    refused = cora.cancel(only(cora)["id"])
+    assert (refused["__typename"], cancellations(world)) == ("PolicyViolation", [403])
+    assert [kind for kind, *_ in history(only(cora))] == ["BOOKED"]
 
 
 # ---- reading it all ------------------------------------------------------------------------------------------------------
@@ -1567,3 +1766,19 @@ def test_all_pages_of_a_big_groups_invitees_are_read(world: World) -> None:
     assert len(invitee_lists(world)) == 2
     assert status(cora)["linkedAccount"]["sync"]["bookings"] == 105
     assert {b["externalId"] for b in cora.bookings(first=100)} < set(live_invitees(world))
+
+
+@pytest.mark.parametrize("code", [403, 404, 500])
+def test_one_event_that_is_always_refused_keeps_no_other_away(world: World, code: int) -> None:
+    cora = world.caller("Cora", time_zone="Europe/Berlin")
+    calendly_account(world, cora)
+    crowd(world, cora, 4)
+    broken = invite(world, cora, "Call", at(2, 11), "Broken", force=True, silent=True)
+    address = f"{API}/scheduled_events/{event_row(world, broken).id}/invitees"
+    refusal = world.sandbox.fault(
+        {"kind": "status", "status": code, "body": {"title": "No", "message": "Not now"}}, path=address, times=None
+    )
+    cora.link(provider="CALENDLY")
+    assert status(cora)["linkedAccount"]["sync"]["bookings"] == 4
+    refusal.remove()
+    assert sync(cora)["added"] == 1

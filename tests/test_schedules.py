@@ -1,5 +1,6 @@
 """Working hours: read at both providers, kept in step by polling, and changed where the provider allows it."""
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -33,6 +34,13 @@ CALCOM_HOURS: dict[str, Any] = {
         {"date": "2027-03-06", "startTime": "10:00", "endTime": "11:00"},
     ],
 }
+
+
+@pytest.fixture(autouse=True)
+def _all_deliveries_have_arrived(world: World) -> Iterator[None]:
+    """Calendly's go out after the answer: one must not meet a database that is being closed."""
+    yield
+    world.sandbox.settle()
 
 
 def hours(start: str, end: str) -> dict[str, str]:

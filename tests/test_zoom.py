@@ -16,8 +16,11 @@ from harness import (
     CLIENT_SECRET,
     CONNECT,
     CONNECTION,
+    DEFAULTS,
     DISCONNECT,
     EVENT_TYPES,
+    REFRESH,
+    SYNC,
     ZOOM_ACCOUNT,
     ZOOM_SECRET,
     Caller,
@@ -35,7 +38,7 @@ from models import Meeting as MeetingRow
 from sandbox.app import Sandbox
 from sandbox.zoom import scopes
 from sandbox.zoom.rows import Meeting
-from services import jobs
+from services import jobs, webhooks
 from services.providers.base import ProviderSettings
 from services.providers.zoom.provider import ZoomSettings
 
@@ -51,6 +54,7 @@ GROUP = {"kind": "group", "limit": 5}
 OWN_CONFERENCE = {"locations": [{"kind": "zoom_conference"}]}
 LOST = {"kind": "drop", "when": "after"}
 NOT_ARRIVED = {"kind": "drop", "when": "before"}
+TUESDAY = at(2, 9)
 
 UPDATE = """mutation($input: UpdateEventTypeInput!) { updateEventType(input: $input) { __typename
   ... on EventTypeUpdated { eventType { createsZoomMeeting recordsMeeting } } ... on Problem { code message } } }"""
@@ -92,7 +96,7 @@ class Story:
         done = self.clara.one(UPDATE, input={"eventTypeId": edge["node"]["id"], **wish})
         assert done["__typename"] == "EventTypeUpdated", done
 
-    def book(self, start: datetime = at(2, 9), name: str = "Otto") -> None:
+    def book(self, start: datetime = TUESDAY, name: str = "Otto") -> None:
         """Somebody books on the provider's page, and the news of it arrive."""
         if self.provider == "CALENDLY":
             (kind,) = self.world.sandbox.world.calendly.event_types.values()
@@ -103,7 +107,7 @@ class Story:
             self.world.book(self.clara, start, name=name)
         self.world.sandbox.settle()
 
-    def booked(self, start: datetime = at(2, 9), name: str = "Otto") -> dict[str, Any]:
+    def booked(self, start: datetime = TUESDAY, name: str = "Otto") -> dict[str, Any]:
         self.book(start, name)
         self.quiet()
         return self.booking()
@@ -208,6 +212,11 @@ def account_app(world: World, **changed: Any) -> None:
 def work(task: Task) -> int:
     """What another process does: all that is due."""
     return jobs.run_until_quiet(task.convene.rt)
+
+
+def work_one_round(task: Task) -> int:
+    """The same without what becomes due by it."""
+    return webhooks.apply_due(task.convene.rt) + jobs.run_work(task.convene.rt, "meeting")
 
 
 def history(booking: dict[str, Any]) -> list[str]:
@@ -415,6 +424,41 @@ def test_oauth_tokens_are_revoked_at_zoom(world: World) -> None:
     assert [t for t in world.sandbox.world.zoom.tokens.values() if t.client_id == CLIENT_ID] == []
 
 
+def test_a_coach_may_go_over_to_their_own_oauth(story: Story) -> None:
+    booking = story.booked()
+    link = story.status()["linkedAccount"]["id"]
+    connect(story.clara, "OAUTH")
+    account = story.status()["linkedAccount"]
+    assert (account["id"], account["kind"]) == (link, "OAUTH")
+    story.move(at(3, 10))
+    story.quiet()
+    assert (story.meeting().start, story.booking()["meetingUrl"], story.calls("POST")) == (at(3, 10), booking["meetingUrl"], 1)
+
+
+def test_one_zoom_user_is_linked_to_one_person(world: World) -> None:
+    otto, clara = world.caller("Otto"), world.caller("Clara")
+    zoom_user(world, otto)
+    clara.link(provider="ZOOM", user=otto.email)
+    assert asked(otto)["__typename"] == "AccountInUse"
+    assert otto.one(CONNECTION, provider="ZOOM")["state"] == "NOT_CONNECTED"
+
+
+def test_what_zoom_has_not_is_a_typed_answer(story: Story) -> None:
+    """Zoom has no event types and no bookings of its own."""
+    for query in (SYNC, DEFAULTS):
+        answer = story.clara.one(query, provider="ZOOM")
+        assert (answer["__typename"], answer["code"]) == ("ProviderFailure", "NOT_SUPPORTED")
+    assert story.world.calls("GET", "/zoom/api/v2/users/clara@example.test") == 1
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_the_installations_token_can_be_renewed_by_force(story: Story, minutes: int) -> None:
+    story.world.move_clock(minutes=minutes)
+    answer = story.clara.one(REFRESH, provider="ZOOM", force=True)
+    assert (answer["__typename"], answer["status"]["state"]) == ("ConnectionRefreshed", "ACTIVE")
+    assert exchanges(story.world) == (2 if answer["refreshed"] else 1)
+
+
 def test_a_declined_consent_links_nobody(world: World) -> None:
     clara = world.caller("Clara")
     zoom_user(world, clara)
@@ -503,16 +547,46 @@ def test_a_recorded_session_is_recorded_in_the_cloud(world: World) -> None:
     assert story.meeting().settings["auto_recording"] == "cloud"
 
 
+def decide(story: Story, decision: str) -> None:
+    """The coach confirms or declines at Cal.com."""
+    key = story.world.sandbox_call("calcom/api-keys", email=story.clara.email)["apiKey"]
+    headers = {"Authorization": f"Bearer {key}", "cal-api-version": "2024-08-13"}
+    (uid,) = [b.uid for b in story.world.sandbox.world.calcom.bookings.values() if b.status == "pending"]
+    decided = httpx.post(f"{story.world.sandbox.url}/calcom/v2/bookings/{uid}/{decision}", headers=headers)
+    assert decided.status_code == 200, decided.text
+    story.quiet()
+
+
 def test_a_pending_booking_gets_its_meeting_when_it_is_confirmed(world: World) -> None:
     story = Story(world, "CAL_COM", **CONFIRMED_BY_HAND)
     assert story.booked()["status"] == "PENDING"
     assert (story.meetings(), story.calls("POST")) == ([], 0)
-    key = world.sandbox_call("calcom/api-keys", email=story.clara.email)["apiKey"]
-    headers = {"Authorization": f"Bearer {key}", "cal-api-version": "2024-08-13"}
-    confirmed = httpx.post(f"{world.sandbox.url}/calcom/v2/bookings/{story.booking()['externalId']}/confirm", headers=headers)
-    assert confirmed.status_code == 200, confirmed.text
-    story.quiet()
+    decide(story, "confirm")
     assert (story.booking()["status"], story.booking()["meetingUrl"]) == ("CONFIRMED", link_of(story.meeting(), world))
+
+
+def test_a_pending_booking_that_is_declined_never_has_a_meeting(world: World) -> None:
+    story = Story(world, "CAL_COM", **CONFIRMED_BY_HAND)
+    story.booked()
+    decide(story, "decline")
+    story.later(SWEEP)
+    assert (story.booking()["meetingUrl"], story.meetings(), story.calls("POST")) == (None, [], 0)
+
+
+@pytest.mark.parametrize("decision", ["confirm", "decline"])
+def test_a_mentees_move_that_waits_keeps_the_meeting_until_it_is_decided(world: World, decision: str) -> None:
+    story = Story(world, "CAL_COM", **CONFIRMED_BY_HAND)
+    story.booked()
+    decide(story, "confirm")
+    made = link_of(story.meeting(), world)
+    moved = story.otto.move(story.booking()["id"], at(3, 10))
+    assert moved["__typename"] == "RescheduleAwaitingConfirmation", moved
+    story.quiet()
+    assert (len(story.meetings()), story.booking()["meetingUrl"]) == (1, made)
+    decide(story, decision)
+    kept = decision == "confirm"
+    assert [m.start for m in story.meetings()] == ([at(3, 10)] if kept else [])
+    assert (story.booking()["meetingUrl"], story.calls("POST")) == (made if kept else None, 1)
 
 
 def test_a_group_event_has_one_meeting_until_the_last_one_leaves(world: World) -> None:
@@ -538,6 +612,14 @@ def test_who_joins_a_group_event_later_gets_the_same_meeting(world: World) -> No
     story.quiet()
     assert [b["meetingUrl"] for b in story.clara.bookings()] == [link_of(story.meeting(), world)] * 2
     assert story.calls("POST") == 1
+
+
+def test_who_joins_a_group_event_later_has_it_in_their_history_too(world: World) -> None:
+    story = Story(world, **GROUP)
+    story.booked(at(2, 9), "Otto")
+    story.book(at(2, 9), "Mia")
+    story.quiet()
+    assert [history(b).count("MEETING_ADDED") for b in story.clara.bookings()] == [1, 1]
 
 
 def test_who_left_a_group_event_no_longer_sees_where_the_others_meet(world: World) -> None:
@@ -607,9 +689,10 @@ def test_a_booking_that_was_cancelled_while_the_answer_was_lost_leaves_no_meetin
     assert (story.meetings(), story.calls("POST"), story.booking()["meetingUrl"]) == ([], 1, None)
 
 
-@pytest.mark.parametrize("provider", ["CALENDLY", "CAL_COM"])
 @pytest.mark.parametrize(
-    "effect", [NOT_ARRIVED, LOST, {"kind": "status", "status": 503}, {"kind": "malformed"}], ids=["before", "after", "503", "cut"]
+    ("provider", "effect"),
+    [("CALENDLY", NOT_ARRIVED), ("CAL_COM", LOST), ("CALENDLY", {"kind": "status", "status": 503}), ("CAL_COM", {"kind": "malformed"})],
+    ids=["before", "after", "503", "cut"],
 )
 def test_with_a_loss_at_every_call_there_is_one_meeting_and_in_the_end_none(world: World, effect: dict[str, Any], provider: str) -> None:
     story = Story(world, provider)
@@ -688,6 +771,73 @@ def test_two_workers_at_once_make_one(story: Story) -> None:
         all_at_once([one, two])
     story.quiet()
     assert (story.meeting().start, story.calls("POST")) == (at(2, 9), 1)
+
+
+def test_frozen_before_it_sent_it_sends_nothing_any_more(story: Story) -> None:
+    story.book()
+    with Process(story.world, work, Plan(freeze_at="meeting.sent")) as process:
+        process.go()
+        process.wait_frozen()
+        story.later(JOB_LEASE)
+        story.later(QUARANTINE)
+        made = story.meeting()
+        process.thaw()
+        process.result()
+    story.quiet()
+    assert (story.meeting().id, story.calls("POST")) == (made.id, 1)
+    assert story.booking()["meetingUrl"] == link_of(made, story.world)
+
+
+def test_frozen_with_the_answer_in_hand_it_wakes_to_what_others_found(story: Story) -> None:
+    story.book()
+    with Process(story.world, work, Plan(freeze_at="meeting.answered")) as process:
+        process.go()
+        process.wait_frozen()
+        story.later(JOB_LEASE)
+        story.move(at(3, 10))
+        story.quiet()
+        assert story.meeting().start == at(3, 10)
+        process.thaw()
+        process.result()
+    story.quiet()
+    story.later(SWEEP)
+    assert (story.meeting().start, story.calls("POST"), drifts()) == (at(3, 10), 1, [])
+    assert history(story.booking()).count("MEETING_ADDED") == 1
+
+
+def test_frozen_before_a_change_it_does_not_have_the_last_word(story: Story) -> None:
+    story.booked()
+    story.move(at(3, 10))
+    with Process(story.world, work_one_round, Plan(freeze_at="meeting.changing")) as process:
+        process.go()
+        process.wait_frozen()
+        story.later(JOB_LEASE)
+        story.move(at(4, 10))
+        story.quiet()
+        assert story.meeting().start == at(4, 10)
+        process.thaw()
+        process.result()
+    story.quiet()
+    assert (story.meeting().start, story.calls("POST"), drifts()) == (at(4, 10), 1, [])
+
+
+@pytest.mark.parametrize("change", ["move", "cancel"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_changes_while_it_is_being_made_is_caught_up(story: Story, when: str, change: str) -> None:
+    story.book()
+    held = story.fault({"kind": "hold", "when": when}, "POST")
+    worker = threading.Thread(target=story.world.jobs)
+    worker.start()
+    assert held.wait_held()
+    story.world.move_clock(seconds=1)
+    story.move(at(3, 10)) if change == "move" else story.cancel()
+    story.world.jobs()
+    held.release()
+    worker.join()
+    story.quiet()
+    assert [m.start for m in story.meetings()] == ([at(3, 10)] if change == "move" else [])
+    assert (story.calls("POST"), drifts()) == (1, [])
+    assert (story.booking()["meetingUrl"] is not None) == (change == "move")
 
 
 def test_a_sweep_that_meets_one_in_the_making_leaves_it(story: Story) -> None:
@@ -916,8 +1066,8 @@ def test_one_that_never_comes_is_not_asked_for_for_ever(world: World) -> None:
     world.sandbox_call("calendly/switches", "PUT", conferenceSeconds=None)
     story = Story(world, **OWN_CONFERENCE)
     story.booked()
-    for _ in range(40):
-        story.later(60)
+    for _ in range(14):
+        story.later(150)
     assert (story.booking()["meetingUrl"], writes(story)) == (None, 0)
     asked_for = world.calls("GET", "/calendly/api/scheduled_events/")
     assert asked_for < 100
@@ -938,6 +1088,28 @@ def test_a_booking_at_calcom_with_a_zoom_link_is_never_doubled(world: World) -> 
     story.cancel()
     story.quiet()
     assert (writes(story), story.meetings()) == (0, [])
+
+
+def test_where_calcom_makes_a_conference_zoom_makes_none(world: World) -> None:
+    story = Story(world, "CAL_COM", locations=[{"type": "integration", "integration": "cal-video"}])
+    link = story.booked()["meetingUrl"]
+    assert link
+    assert (writes(story), "zoom" in link) == (0, False)
+
+
+def test_ours_makes_room_for_one_that_the_coach_gives_the_booking(world: World) -> None:
+    story = Story(world, "CAL_COM")
+    story.booked()
+    assert len(story.meetings()) == 1
+    world.move_clock(minutes=1)
+    key = world.sandbox_call("calcom/api-keys", email=story.clara.email)["apiKey"]
+    headers = {"Authorization": f"Bearer {key}", "cal-api-version": "2024-08-13"}
+    link = "https://us02web.zoom.us/j/81234567890?pwd=abc"
+    url = f"{world.sandbox.url}/calcom/v2/bookings/{story.booking()['externalId']}/location"
+    changed = httpx.patch(url, json={"location": {"type": "link", "link": link}}, headers=headers)
+    assert changed.status_code == 200, changed.text
+    story.later(SWEEP)
+    assert (story.booking()["meetingUrl"], story.meetings()) == (link, [])
 
 
 # ---- limits and permissions ------------------------------------------------------------------------------------------------------
@@ -1011,9 +1183,25 @@ def test_a_missing_scope_is_named_and_mended(world: World, status: int) -> None:
     account_app(world)
     world.move_clock(minutes=5)
     connect(story.clara)
-    story.later(SWEEP)
+    story.quiet()
     assert story.booking()["meetingUrl"] == link_of(story.meeting(), world)
     assert story.status()["state"] == "ACTIVE"
+
+
+def test_a_permission_that_was_not_granted_is_named_and_given_later(world: World) -> None:
+    story = Story(world, creates=False)
+    story.clara.one(DISCONNECT, provider="ZOOM")
+    begun = story.clara.begin(provider="ZOOM")
+    story.clara.consent(begun, granted=[scope for scope in scopes.PERSONAL if scope != "meeting:write:meeting"])
+    assert story.clara.complete(begun["state"])["__typename"] == "ProviderLinked"
+    story.switch(createsZoomMeeting=True)
+    assert story.booked()["status"] == "CONFIRMED"
+    status = story.status()
+    assert (status["state"], status["problem"]["code"], story.meetings()) == ("NEEDS_RECONNECT", "SCOPE_MISSING", [])
+    assert "meeting:write:meeting" in status["problem"]["missingScopes"]
+    connect(story.clara, "OAUTH")
+    story.quiet()
+    assert (story.status()["state"], story.booking()["meetingUrl"]) == ("ACTIVE", link_of(story.meeting(), world))
 
 
 def test_a_hosts_secrets_are_nowhere(world: World) -> None:
@@ -1084,6 +1272,16 @@ def test_a_recording_that_is_told_twice_is_kept_once(world: World) -> None:
     story.quiet()
     assert (recordings_of(story.clara), len(first)) == (first, 4)
     assert (told(story.clara), told(story.otto)) == (1, 1)
+
+
+def test_a_recording_that_two_apps_tell_is_kept_once(world: World) -> None:
+    """The account's app and the one that the coach authorized are both told, each with a token of its own."""
+    story = Story(world, linked="OAUTH", records=True)
+    story.booked()
+    story.held(at(2, 9), recording=True)
+    sent = [e for e in world.sandbox.world.deliveries.entries() if e.outgoing.event == "recording.completed"]
+    assert len(sent) == 2
+    assert (len(recordings_of(story.otto)), told(story.clara), told(story.otto)) == (4, 1, 1)
 
 
 def test_a_recording_that_comes_late_is_found_by_its_meeting(world: World) -> None:

@@ -54,6 +54,7 @@ STATEMENTS = (
         external_id TEXT,
         join_url TEXT,
         start BIGINT,
+        asked_start BIGINT,
         minutes INTEGER NOT NULL,
         records BOOLEAN NOT NULL,
         adopted BOOLEAN NOT NULL,

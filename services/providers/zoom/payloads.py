@@ -65,7 +65,7 @@ def recorded(raw: Any, *, complete: bool) -> Recorded:
         files = []
         for file in raw.get("recording_files") or ():
             page = file.get("play_url") or raw.get("share_url")
-            if file.get("status", "completed") != "completed" or not isinstance(page, str) or not page.startswith("https://"):
+            if file.get("status", "completed") != "completed" or not _is_link(page):
                 continue
             kind, start = str(file.get("recording_type") or file.get("file_type") or "file"), moment(file["recording_start"])
             files.append(
@@ -80,6 +80,10 @@ def recorded(raw: Any, *, complete: bool) -> Recorded:
         return Recorded(str(raw["id"]), str(raw["host_id"]), str(raw["uuid"]), tuple(files), complete)
     except UNREADABLE as error:
         raise BadAnswer("zoom", "a recording that cannot be read") from error
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("https://", "http://"))
 
 
 def moment(text: Any) -> datetime:
