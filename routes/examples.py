@@ -170,7 +170,7 @@ mutation ChangeEventType($input: UpdateEventTypeInput!) {
   updateEventType(input: $input) {
     __typename
     ... on EventTypeUpdated { eventType { id title createsZoomMeeting recordsMeeting } }
-    ... on NotSupported { fields }
+    ... on NotSupported { unsupported }
     ... on Problem { code message }
   }
 }

@@ -34,7 +34,7 @@ class NotPermitted(Problem): ...
 
 @strawberry.type(description="The provider has no way to do this; the message says where it can be done instead.")
 class NotSupported(Problem):
-    fields: list[str] = strawberry.field(description="Which fields of the input cannot be set; empty: all of it.")
+    unsupported: list[str] = strawberry.field(description="Which fields of the input cannot be set; empty: all of it.")
 
 
 @strawberry.type(description="The key was used with another input.")
@@ -179,7 +179,7 @@ def _unverified(_info: Info, e: errors.SourceUnverified) -> SourceUnverified:
 TYPES: dict[type[errors.ConveneError], Callable[[Any, Any], Any]] = {
     errors.NotFound: _plain(NotFound),
     errors.NotPermitted: _plain(NotPermitted),
-    errors.NotSupported: lambda _i, e: NotSupported(code=e.code, message=e.message, fields=list(e.fields)),
+    errors.NotSupported: lambda _i, e: NotSupported(code=e.code, message=e.message, unsupported=list(e.fields)),
     errors.IdempotencyKeyReused: _plain(IdempotencyKeyReused),
     errors.NotConnected: _plain(NotConnected),
     errors.AuthorizationDenied: _plain(AuthorizationDenied),

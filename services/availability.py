@@ -113,7 +113,9 @@ def find(
     source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, _state(asked=asked, error=error), as_of)
     others = elsewhere(rt, subject, max(start, now), end, max_age) if end > now else Elsewhere()
     if others.unknown:
-        warnings.append(Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now; it is not looked at here."))
+        warnings.append(
+            Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now.")
+        )
     free = _without(starts, subject.minutes, others.busy)
     return Availability(free, subject.minutes, zone_name or viewer.time_zone, now, [source, *others.sources], warnings)
 
@@ -176,6 +178,9 @@ def of_booking(rt: Runtime, viewer: Viewer, booking_id: str, minutes: int | None
         raise tokens.unusable(rt, account)
     event_type = EventType.get_or_none((EventType.provider == booking.provider) & (EventType.external_id == booking.event_type_external_id))
     own = None if event_type is not None and event_type.duration_minutes == length else length
+    if own is not None and event_type is not None and not rt.providers[booking.provider].capabilities.slots_by_length:
+        # free times are told for the event type's present length, and must not pass for another
+        own, length = None, event_type.duration_minutes
     return Subject(account, booking.event_type_external_id, length, own, booking, host.person_id, host.name)
 
 
@@ -310,7 +315,8 @@ class Elsewhere:
 
 def elsewhere(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age: timedelta) -> Elsewhere:
     """Busy times of the coach's other linked accounts, and their bookings there as Convene knows them."""
-    spans, sources, unknown = _booked(subject, start, end), [], False
+    spans: list[Span] = []
+    sources, unknown = [], False
     for account in _others(rt, subject.account):
         if account.problem_code in tokens.NEEDS_PERSON:
             sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, "NOT_CONNECTED", None))
@@ -323,7 +329,7 @@ def elsewhere(rt: Runtime, subject: Subject, start: datetime, end: datetime, max
         # through a calendar that both providers look at, the booking that moves may stand there as well
         itself = intervals.covering(subject.moving.start, subject.moving.end)
         spans = [span for span in spans if span != itself]
-    return Elsewhere(intervals.merged(spans), sources, unknown)
+    return Elsewhere(intervals.merged([*spans, *_booked(subject, start, end)]), sources, unknown)
 
 
 def _others(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
@@ -344,7 +350,9 @@ def _booked(subject: Subject, start: datetime, end: datetime) -> list[Span]:
         .where(
             (Participant.person == subject.host_id)
             & Participant.role.in_(["COACH", "MENTEE"])
-            & (Booking.provider != subject.account.provider)
+            # as a host of this account the provider itself looks at them
+            & ((Booking.provider != subject.account.provider) | (Participant.role == "MENTEE"))
+            & (Booking.id != (subject.moving.id if subject.moving else ""))
             & Booking.status.in_(["PENDING", "CONFIRMED"])
             & (Booking.start < end)
             & (Booking.end > start)
@@ -365,7 +373,9 @@ def _busy(
     if missing:
         try:
             cached |= _fetch_busy(rt, account, missing[0], missing[-1])
-        except (ProviderError, ProviderFailure, ConnectionUnusable):
+        except ConnectionUnusable:
+            return [], None, "NOT_CONNECTED"
+        except (ProviderError, ProviderFailure):
             error = True
     known = [cached[d] for d in wanted if d in cached]
     as_of = min((at for _, at in known), default=None)

@@ -86,7 +86,7 @@ def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict
             break
         if previous.next_id != chain[0].external_id:
             # two reschedules at once fork a booking: only the one it names continues it, the other is one of its own
-            chain[0] = replace(chain[0], previous_id=None)
+            chain[0] = replace(chain[0], previous_id=None, forked=True)
             break
         chain.insert(0, previous)
     while (next_id := chain[-1].next_id) and len(chain) < LONGEST_CHAIN:
@@ -116,6 +116,8 @@ def changes_of(booking: Booking | None, chain: list[RemoteBooking], requested: s
     was_pending = booking is not None and booking.status == "PENDING" and booking.external_id == tail.external_id
     if tail.status == "CONFIRMED" and tail.next_id is None and (was_pending or tail.external_id in requested):
         found.append(Change("CONFIRMED", tail.external_id, tail.updated_at))
+    absent = (person for person in tail.people if person.no_show and person.role == "MENTEE")
+    found += [Change("NO_SHOW", f"{tail.external_id}:{person.email or person.name}", tail.updated_at) for person in absent]
     if tail.status in {"CANCELLED", "DECLINED"} and tail.next_id is None:
         found.append(
             Change(

@@ -38,6 +38,8 @@ from services.vault import place
 
 log = get_logger("bookings")
 
+FORKED = "It was moved twice at once at the provider; the other one is a booking of its own."
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -61,11 +63,13 @@ def record(
     *,
     source: str,
     requested: Iterable[str] = (),
+    joins: bool = True,
 ) -> Recorded:
     """Bring our booking in step with the chain, write history, notify. One transaction, locks as above.
 
     `requested`: ids that a signed webhook said were pending, so that a confirmation is seen though we never read it so.
-    `account_id`: whose token read it; changes older than that link are history and notify nobody.
+    `joins`: what an open operation meant counts as its doing. `account_id`: whose token read it; changes older than that
+    link are history and notify nobody.
     """
     tail = chain[-1]
     # in one order for everybody: two transactions that make the same new people must not wait for each other
@@ -82,7 +86,7 @@ def record(
     if current:
         changed |= _participants(booking, tail, person_ids)
     _adopt_account(booking, account_id)
-    operation = Operation.get_or_none((Operation.booking == booking.id) & Operation.open)
+    operation = Operation.get_or_none((Operation.booking == booking.id) & Operation.open) if joins else None
     news = [change for change in changes if _insert(rt, booking, change, source, operation)]
     if (news or changed) and not added:
         Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
@@ -90,10 +94,12 @@ def record(
         _forget_availability(rt, booking)
     if current and (changed or news or tail.incomplete):
         meetings.follow(rt, booking.id, tail)
-    if changed and not added and source == "RECONCILER":
-        drift.missed(rt, booking, tail.updated_at)
+    if changed and source == "RECONCILER":
+        drift.missed(rt, Booking.get_by_id(booking.id), tail.updated_at)
+    if chain[0].forked:
+        drift.note(booking, "FORKED", FORKED)
     for change in news:
-        if _is_news(account_id, change, source):
+        if change.kind in notifications.TOLD and _is_news(account_id, change, source):
             notifications.about_change(rt, booking.id, change.id)
     return Recorded(booking.id, added, bool(changed or news), tuple(change.kind for change in news))
 
@@ -198,7 +204,7 @@ def _let_go(rt: Runtime, booking: Booking) -> None:
         (BookingExternalId.provider == booking.provider) & (BookingExternalId.external_id == booking.external_id)
     ).execute()
     log.warning("a booking was forked at the provider", booking=booking.id, provider=booking.provider)
-    drift.note(booking, "FORKED", "It was moved twice at once at the provider; the other one is a booking of its own.")
+    drift.note(booking, "FORKED", FORKED)
     if booking.linked_account_id:
         claims.schedule("reconcile", booking.linked_account_id, rt.clock.now())
 

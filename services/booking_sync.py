@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from models import Booking, BookingExternalId, LinkedAccount
 from services import booking_chains, booking_records, drift, linked_accounts, tokens
-from services.errors import BadAnswer, ConveneError, ProviderError, ProviderFailure, RateLimited
+from services.errors import BadAnswer, ConveneError, ProviderError, ProviderFailure, Refused
 from services.identity import Viewer
 from services.logging import get_logger
 from services.providers.base import Occasion, RemoteBooking
@@ -93,7 +93,8 @@ def _listed(
 ) -> tuple[dict[str, RemoteBooking], ProviderError | None]:
     """What the provider lists, and the error that ended it early.
 
-    What was read before that is kept, so that a long list at a provider with a small limit comes to its end over several runs.
+    What was read before that is kept: a long list at a provider with a small limit comes to its end over several runs, and a
+    part that cannot be read keeps no other away.
     """
     listed: dict[str, RemoteBooking] = {}
     remotes = rt.scheduling(account.provider).bookings(
@@ -103,7 +104,7 @@ def _listed(
         for remote in remotes:
             _go_on(rt, now)
             listed[remote.external_id] = remote
-    except RateLimited as error:
+    except ProviderError as error:
         return listed, error
     return listed, None
 
@@ -121,15 +122,23 @@ class _Seen:
         if self._now - NEAR < occasion.start < self._now:
             return False
         rows = list(
-            BookingExternalId.select(BookingExternalId.external_id, Booking.external_id, Booking.status, Booking.remote_updated_at)
+            BookingExternalId.select(
+                BookingExternalId.external_id,
+                Booking.external_id,
+                Booking.status,
+                Booking.remote_updated_at,
+                Booking.has_conference & Booking.meeting_url.is_null(),
+            )
             .join(Booking)
             .where((BookingExternalId.provider == self._slug) & (BookingExternalId.occasion_id == occasion.id))
             .tuples()
         )
         # a place that somebody moved away from is over for good
-        present = [(status, at) for place, here, status, at in rows if place == here]
+        present = [(status, at) for place, here, status, at, _ in rows if place == here]
         taken = sum(status == "CONFIRMED" for status, _ in present)
-        same = (len(rows), taken) == (occasion.places, occasion.taken) and all(at >= occasion.updated_at for _, at in present)
+        waits = any(lacks_link and status == "CONFIRMED" for _, _, status, _, lacks_link in rows)
+        as_told = (len(rows), taken) == (occasion.places, occasion.taken) and all(at >= occasion.updated_at for _, at in present)
+        same = as_told and not (waits and occasion.start > self._now)
         if same:
             self.unchanged_ids.update(place for place, *_ in rows)
         return same
@@ -171,7 +180,11 @@ def _missing(rt: Runtime, account: LinkedAccount, listed: set[str], now: datetim
     )
     changed = 0
     for row in list(rows):
-        chain = booking_chains.read_chain(rt, row.provider, tokens.auth_of(account), row.external_id)
+        try:
+            chain = booking_chains.read_chain(rt, row.provider, tokens.auth_of(account), row.external_id)
+        except Refused:
+            log.warning("a booking may not be read any more", booking=row.id, provider=row.provider)
+            continue
         if chain:
             changed += booking_records.record(rt, account.id, row.provider, chain, source="RECONCILER").changed
         else:

@@ -89,11 +89,11 @@ def _too_late() -> ProviderFailure:
     return ProviderFailure("This took too long and was given up before anything was sent. Try again.", code="TIMED_OUT")
 
 
-def _finish(rt: Runtime, operation: Operation, chain: list[RemoteBooking]) -> Changed:
+def _finish(rt: Runtime, operation: Operation, chain: list[RemoteBooking], *, ours: bool = True) -> Changed:
     """Record what the provider confirmed, then close; a webhook may have recorded it before us."""
     account = Booking.get_by_id(operation.booking_id).linked_account_id
     provider = Booking.get_by_id(operation.booking_id).provider
-    booking_records.record(rt, account, provider, chain, source="CONVENE")
+    booking_records.record(rt, account, provider, chain, source="CONVENE" if ours else "PROVIDER", joins=ours)
     rt.wake("work")  # its video meeting is to follow
     rt.step("operation.recorded")
     tail = chain[-1]
@@ -133,7 +133,8 @@ def _read_back(rt: Runtime, operation: Operation, error: ProviderError) -> Chang
     except (ProviderError, Problem):
         raise InProgress(operation.id) from error
     if _done(operation, chain):
-        return _finish(rt, operation, chain)
+        # refused, and yet so: somebody else was first, and it is theirs
+        return _finish(rt, operation, chain, ours=not isinstance(error, Refused))
     if isinstance(error, Refused):
         raise _refused(rt, operation, chain, error)
     # not done *yet*: the provider may still be working on it

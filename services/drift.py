@@ -21,8 +21,11 @@ def note_account(account: LinkedAccount, kind: str, detail: str, *, key: str) ->
 
 def missed(rt: Runtime, booking: Booking, changed_at: datetime) -> None:
     """Found by reading a list, although a webhook should have told it long ago."""
-    told = (WebhookSubscription.linked_account == booking.linked_account_id) & (WebhookSubscription.state == "active")
-    if rt.clock.now() - changed_at > ON_ITS_WAY and WebhookSubscription.select().where(told).exists():
+    subscribed = (WebhookSubscription.linked_account == booking.linked_account_id) & (WebhookSubscription.state == "active")
+    # what is older than the link, or of its first reading, nobody was to tell us
+    reading = (LinkedAccount.id == booking.linked_account_id) & LinkedAccount.last_synced_at.is_null(False)
+    awaited = LinkedAccount.select().where(reading & (LinkedAccount.linked_at < changed_at))
+    if rt.clock.now() - changed_at > ON_ITS_WAY and awaited.exists() and WebhookSubscription.select().where(subscribed).exists():
         note(booking, "MISSED", "A change was found by reading the provider's list; no webhook had told it.", key=str(to_ms(changed_at)))
 
 

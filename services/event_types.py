@@ -2,13 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
-from models import EventType, LinkedAccount, User
+from models import Booking, EventType, LinkedAccount, User
 from models.base import new_id, transactional
 from services import availability, claims, linked_accounts, meetings, tokens
 from services.errors import (
@@ -29,7 +29,7 @@ from services.runtime import Runtime
 
 LONGEST_TITLE, LONGEST_DESCRIPTION = 200, 5000
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,78}[a-z0-9])?")
-BAD_REQUEST, CONFLICT = 400, 409
+BAD_REQUEST, GONE, CONFLICT = 400, 404, 409
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,22 @@ def sync(rt: Runtime, account_id: str) -> list[RemoteEventType]:
     """Read the account's event types; what is gone there becomes inactive here. Raises ProviderError and Problems."""
     account, asked_at = LinkedAccount.get_by_id(account_id), rt.clock.now()
     remotes = rt.scheduling(account.provider).event_types(tokens.auth_of(account))
-    _store(account, remotes, asked_at)
+    _store(rt, account, remotes, asked_at)
     return remotes
 
 
 @transactional
-def _store(account: LinkedAccount, remotes: list[RemoteEventType], asked_at: datetime) -> None:
+def _store(rt: Runtime, account: LinkedAccount, remotes: list[RemoteEventType], asked_at: datetime) -> None:
     host = _host(account)
     for remote in remotes:
-        _upsert(account, host, remote)
+        _upsert(rt, account, host, remote)
     seen = [remote.external_id for remote in remotes]
     # what was made after the list was asked for is not on it
-    gone = (
-        (EventType.linked_account == account.id)
-        & EventType.active
-        & EventType.external_id.not_in(seen)
-        & (EventType.updated_at <= asked_at)
-    )
-    EventType.update(active=False).where(gone).execute()
+    gone = (EventType.linked_account == account.id) & EventType.external_id.not_in(seen) & (EventType.updated_at <= asked_at)
+    EventType.update(active=False, linked_account=None).where(gone).execute()
 
 
-def _upsert(account: LinkedAccount, host: str, remote: RemoteEventType, **more: Any) -> str:
+def _upsert(rt: Runtime, account: LinkedAccount, host: str, remote: RemoteEventType, **more: Any) -> str:
     values: dict[str, Any] = {
         "linked_account": account.id,
         "host": host,
@@ -91,6 +86,10 @@ def _upsert(account: LinkedAccount, host: str, remote: RemoteEventType, **more: 
         .execute()
     )
     event_type_id: str = rows[0][0]
+    # bookings that were read before their event type was
+    unnamed = Booking.event_type.is_null() & (Booking.provider == account.provider)
+    if Booking.update(event_type=event_type_id).where(unnamed & (Booking.event_type_external_id == remote.external_id)).execute():
+        meetings.plan_for_event_type(rt, event_type_id)
     return event_type_id
 
 
@@ -155,7 +154,7 @@ def _create_default(rt: Runtime, account: LinkedAccount, minutes: int, turn: cla
         if found is None:
             raise
         # somebody else's is in the way and counts as there
-        return _upsert(account, _host(account), found, is_default=True), False
+        return _upsert(rt, account, _host(account), found, is_default=True), False
 
 
 def _host(account: LinkedAccount) -> str:
@@ -171,12 +170,20 @@ def _make(rt: Runtime, account: LinkedAccount, wanted: dict[EventTypeField, Any]
     except OutcomeUnknown:
         if "slug" not in wanted:  # else a second one would be refused
             turn.hold = provider.capabilities.processing_limit
-        same = (r for r in sync(rt, account.id) if (r.title, r.duration_minutes) == (wanted["title"], wanted["duration_minutes"]))
-        found = next((r for r in same if r.external_id not in before), None)
+        found = next((r for r in sync(rt, account.id) if r.external_id not in before and _is_as(r, wanted)), None)
         if found is None:
             raise
         turn.hold, remote = None, found
-    return _upsert(account, _host(account), remote, **more)
+    return _upsert(rt, account, _host(account), remote, **more)
+
+
+def _is_as(remote: RemoteEventType, wanted: Mapping[EventTypeField, Any]) -> bool:
+    """Whether everything that was asked for is so there; lengths to choose from may have been added to."""
+    options = set(wanted.get("duration_options") or ())
+    rest = {name: value for name, value in wanted.items() if name != "duration_options"}
+    return options <= set(remote.duration_options) and all(
+        (getattr(remote, name) or None) == (value or None) for name, value in rest.items()
+    )
 
 
 # ---- one of the viewer's own ------------------------------------------------------------------------------------------------
@@ -198,11 +205,16 @@ class Wish:
     records_meeting: bool | None = None
 
     def fields(self) -> dict[EventTypeField, Any]:
-        return {name: value for name in get_args(EventTypeField) if (value := getattr(self, name)) is not None}
+        found = {name: value for name in get_args(EventTypeField) if (value := getattr(self, name)) is not None}
+        if self.title is not None:
+            found["title"] = self.title.strip()
+        return found
 
     def own(self) -> dict[str, bool]:
         names = ("creates_meeting", "records_meeting")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        found = {name: value for name in names if (value := getattr(self, name)) is not None}
+        # what is not made is not recorded either
+        return found | ({"records_meeting": False} if self.creates_meeting is False else {})
 
 
 def create(rt: Runtime, viewer: Viewer, slug: str, wish: Wish) -> str:
@@ -219,7 +231,7 @@ def create(rt: Runtime, viewer: Viewer, slug: str, wish: Wish) -> str:
         with _alone(rt, account) as turn:
             event_type_id = _make(rt, account, wanted, turn, **wish.own())
     except ProviderError as error:
-        raise _refusal(rt, slug, error) from error
+        raise _refusal(rt, account, None, wanted, error) from error
     return event_type_id
 
 
@@ -232,18 +244,40 @@ def update(rt: Runtime, viewer: Viewer, event_type_id: str, wish: Wish) -> str:
     wanted = wish.fields()
     _check(rt, viewer, row.provider, wish, wanted, present=row)
     if wanted:
-        try:
-            remote = rt.scheduling(row.provider).update_event_type(tokens.auth_of(account), row.external_id, wanted)
-        except ProviderError as error:
-            raise _refusal(rt, row.provider, error) from error
-        _upsert(account, row.host_id, remote, **wish.own())
-        availability.forget(rt, [account.id])
+        _change(rt, account, row, wanted, wish.own())
     elif wish.own():
         EventType.update(**wish.own()).where(EventType.id == row.id).execute()
     if wish.own():
         meetings.plan_for_event_type(rt, row.id)
         rt.wake("work")
     return event_type_id
+
+
+def _change(rt: Runtime, account: LinkedAccount, row: EventType, wanted: dict[EventTypeField, Any], own: dict[str, bool]) -> None:
+    if {"duration_minutes", "duration_options"} & set(wanted):
+        # a provider may want to be told all lengths at once, the own one among them
+        wanted.setdefault("duration_minutes", row.duration_minutes)
+        others = tuple(minutes for minutes in row.duration_options if minutes != row.duration_minutes)
+        if others:
+            wanted.setdefault("duration_options", others)
+    try:
+        remote = _changed(rt, account, row, wanted)
+    except ProviderError as error:
+        raise _refusal(rt, account, row, wanted, error) from error
+    finally:
+        availability.forget(rt, [account.id])
+    _upsert(rt, account, row.host_id, remote, **own)
+
+
+def _changed(rt: Runtime, account: LinkedAccount, row: EventType, wanted: dict[EventTypeField, Any]) -> RemoteEventType:
+    """One call. After a lost answer the list tells whether it was done."""
+    try:
+        return rt.scheduling(row.provider).update_event_type(tokens.auth_of(account), row.external_id, wanted)
+    except OutcomeUnknown:
+        found = next((r for r in sync(rt, account.id) if r.external_id == row.external_id), None)
+        if found is None or not _is_as(found, wanted):
+            raise
+        return found
 
 
 def _slug_of(title: str) -> str:
@@ -292,25 +326,41 @@ def _camel(name: str) -> str:
     return first + "".join(part.title() for part in others)
 
 
-def _refusal(rt: Runtime, slug: str, error: ProviderError) -> Problem:
-    """The provider's 400 and 409 are about what was asked for, which the person can change."""
-    label = rt.providers[slug].label
-    if isinstance(error, Refused) and error.status == CONFLICT:
-        return InvalidInput.of("slug", f"{label} has an event type with this slug already. Choose another one.")
-    if isinstance(error, Refused) and error.status == BAD_REQUEST:
+def _refusal(
+    rt: Runtime, account: LinkedAccount, row: EventType | None, wanted: Mapping[EventTypeField, Any], error: ProviderError
+) -> Problem:
+    """The provider's 400 and 409 are about what was asked for, which the person can change; a 404 about what is gone."""
+    label = rt.providers[account.provider].label
+    if isinstance(error, Refused) and error.status == GONE and row is not None:
+        EventType.update(active=False, linked_account=None).where(EventType.id == row.id).execute()
+        return NotFound(f"{label} no longer has this event type.")
+    if isinstance(error, Refused) and error.status in {BAD_REQUEST, CONFLICT}:
+        if _slug_is_taken(rt, account, row, wanted.get("slug")):
+            return InvalidInput.of("slug", f"{label} has an event type with this slug already. Choose another one.")
         return InvalidInput.of("title", f"{label} does not accept this event type as it is. Look at its values once more.")
     if isinstance(error, OutcomeUnknown):
         return ProviderFailure(
             f"{label} did not answer, so it is not known whether this was done. Look at the list before you try again.",
             retry_at=rt.clock.now() + timedelta(seconds=30),
         )
-    return linked_accounts.failure(rt, slug, error)
+    return linked_accounts.failure(rt, account.provider, error)
+
+
+def _slug_is_taken(rt: Runtime, account: LinkedAccount, row: EventType | None, slug: str | None) -> bool:
+    """By another one of the account, as the provider has them now: its own text is not relied on."""
+    if slug is None:
+        return False
+    try:
+        remotes = sync(rt, account.id)
+    except (ProviderError, Problem):
+        return False
+    return any(remote.slug == slug and (row is None or remote.external_id != row.external_id) for remote in remotes)
 
 
 def visible_to(viewer: Viewer, host_id: str) -> Any:
-    """The condition under which event types of a host are listed: public ones for anybody, all for oneself."""
-    condition = (EventType.host == host_id) & EventType.active & EventType.linked_account.in_(connected_accounts())
-    return condition if host_id == viewer.person_id else condition & ~EventType.hidden
+    """The condition under which event types of a host are listed: bookable public ones for anybody, all for oneself."""
+    condition = (EventType.host == host_id) & EventType.linked_account.in_(connected_accounts())
+    return condition if host_id == viewer.person_id else condition & EventType.active & ~EventType.hidden
 
 
 def connected_accounts() -> Any:

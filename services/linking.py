@@ -36,6 +36,7 @@ from services.errors import (
     InvalidGrant,
     InvalidInput,
     NotSent,
+    Problem,
     ProviderError,
     ProviderFailure,
     ScopeMissing,
@@ -178,17 +179,22 @@ def _complete(rt: Runtime, viewer: Viewer, row: OAuthState, still_undisturbed: C
     """The exchange, the look at what was granted and to whom, and the link. Answers the linked account's id."""
     slug, label = row.provider, rt.providers[row.provider].label
     grant = _exchange(rt, row)
-    missing = tokens.missing_scopes(rt, slug, grant.scopes)
-    if missing:
-        raise ScopeMissing(
-            f"{label} was not connected: Convene also needs {', '.join(missing)}. Connect again and leave every permission ticked."
-        )
     try:
-        remote = rt.providers[slug].account(BearerAuth(grant.access_token))
-    except ProviderError as error:
-        raise failure(rt, slug, error, advice=BEGIN_AGAIN) from error
-    still_undisturbed()
-    return link(rt, viewer, Link(slug, "OAUTH", remote, switch_account=row.switch_account, grant=grant, state_id=row.id))
+        missing = tokens.missing_scopes(rt, slug, grant.scopes)
+        if missing:
+            raise ScopeMissing(
+                f"{label} was not connected: Convene also needs {', '.join(missing)}. Connect again and leave every permission ticked."
+            )
+        try:
+            remote = rt.providers[slug].account(BearerAuth(grant.access_token))
+        except ProviderError as error:
+            raise failure(rt, slug, error, advice=BEGIN_AGAIN) from error
+        still_undisturbed()
+        return link(rt, viewer, Link(slug, "OAUTH", remote, switch_account=row.switch_account, grant=grant, state_id=row.id))
+    except Problem:
+        # nobody is going to use this pair
+        tokens.revoke_later(rt, slug, grant.refresh_token or grant.access_token)
+        raise
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from services.identity import Viewer, zone
 from services.runtime import Runtime
 
 PARTIES = ("COACH", "MENTEE")
+TOLD = ("BOOKED", "MOVED", "CANCELLED", "CONFIRMED", "DECLINED")
+"""Changes of which people are notified; the others are in the history."""
 CHECK_YOUR_CALENDAR = "Make sure this time works for you. Let us know if you need to change it."
 
 

@@ -4,7 +4,6 @@ from contextlib import suppress
 from datetime import timedelta
 
 from models import LinkedAccount, PendingRevocation
-from models.base import new_id
 from services import claims, tokens
 from services.errors import InvalidGrant, ProviderError, Refused
 from services.logging import get_logger
@@ -13,7 +12,6 @@ from services.vault import VaultError, place
 
 log = get_logger("linked_accounts")
 
-TRIED_AFTER = timedelta(seconds=30)
 TRIED_FOR = timedelta(days=30)
 TOKEN = "token"  # noqa: S105 - what a job's key begins with
 
@@ -34,14 +32,10 @@ def now_or_later(rt: Runtime, account: LinkedAccount, token: str | None) -> bool
 
 def plan(rt: Runtime, account: LinkedAccount, token: str | None) -> None:
     """By the upstream account, or by the token itself: the row may have another account by then."""
-    due = rt.clock.now() + TRIED_AFTER
     if account.kind == tokens.MANAGED_USER:
-        claims.schedule("revoke", f"{account.provider}:{account.external_id}", due)
-    elif account.kind == tokens.OAUTH and token is not None and rt.providers[account.provider].capabilities.revocation:
-        row_id = new_id()
-        sealed = rt.vault.seal(token, place("pending_revocation", row_id, "token"))
-        PendingRevocation.insert(id=row_id, provider=account.provider, token=sealed).execute()
-        claims.schedule("revoke", f"{TOKEN}:{row_id}", due)
+        claims.schedule("revoke", f"{account.provider}:{account.external_id}", rt.clock.now() + tokens.REVOKED_AFTER)
+    elif account.kind == tokens.OAUTH and token is not None:
+        tokens.revoke_later(rt, account.provider, token)
 
 
 def work_off(rt: Runtime, key: str) -> None:

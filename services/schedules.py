@@ -15,8 +15,10 @@ from services.errors import (
     InvalidInput,
     NotFound,
     NotSupported,
+    OutcomeUnknown,
     ProviderError,
     ProviderFailure,
+    Refused,
 )
 from services.identity import Viewer
 from services.logging import get_logger
@@ -28,6 +30,7 @@ log = get_logger("schedules")
 CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 LONGEST_NAME = 200
 MOST_RULES = 100
+GONE = 404
 
 Weekly = list[tuple[int, list[Hours]]]
 Overrides = list[tuple[date, list[Hours]]]
@@ -93,13 +96,32 @@ def update(rt: Runtime, viewer: Viewer, schedule_id: str, change: Change) -> Sch
         overrides=present.overrides if change.overrides is None else _sorted(change.overrides),
     )
     try:
-        changed = provider.update_schedule(tokens.auth_of(account), wanted)
+        _upsert(account, _changed(rt, account, wanted))
+    except Refused as error:
+        if error.status == GONE:
+            Schedule.delete().where(Schedule.id == row.id).execute()
+            raise NotFound(f"{provider.label} no longer has this schedule.") from error
+        raise linked_accounts.failure(rt, row.provider, error) from error
     except ProviderError as error:
         raise linked_accounts.failure(rt, row.provider, error) from error
-    _upsert(account, changed)
-    availability.forget(rt, [account.id])
+    finally:
+        availability.forget(rt, [account.id])
     updated: Schedule = Schedule.get_by_id(row.id)
     return updated
+
+
+def _changed(rt: Runtime, account: LinkedAccount, wanted: RemoteSchedule) -> RemoteSchedule:
+    """One call. After a lost answer the provider's list tells whether it was done."""
+    provider, auth = rt.scheduling(account.provider), tokens.auth_of(account)
+    try:
+        return provider.update_schedule(auth, wanted)
+    except OutcomeUnknown:
+        remotes = provider.schedules(auth)
+        _store(account, remotes)
+        found = next((remote for remote in remotes if remote.external_id == wanted.external_id), None)
+        if found is None or _values(found) != _values(wanted):
+            raise
+        return found
 
 
 def _sorted(rules: Any) -> Any:

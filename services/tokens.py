@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from models import LinkedAccount, TokenRotation
+from models import LinkedAccount, PendingRevocation, TokenRotation
 from models.base import DATABASE_AWAY, new_id, release_connection
 from services import claims, installation_tokens
 from services.errors import (
@@ -54,6 +54,7 @@ UNDISTURBED = EXCHANGE_LIMIT + 4 * READ_LIMIT + 2 * SKEW
 STORES_FOR = 60.0
 """Seconds for which a pair that cannot be stored is held on to: it is the only one that lives."""
 TRIAL = timedelta(minutes=1)
+REVOKED_AFTER = timedelta(seconds=30)
 EXPIRY_MARGIN = timedelta(seconds=60)
 """A token this close to its end is not begun with: the call must arrive while it lives."""
 REQUEST_WAIT = 8.0
@@ -265,6 +266,8 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
         raise _unknown(rt, account, rotation_id, attempt) from error
     rt.step("rotation.answered")
     stored = _store(rt, account, grant)
+    if not stored:
+        _give_up(rt, account, grant)
     rt.step("rotation.stored")
     _close(rotation_id)
     rt.step("rotation.closed")
@@ -274,6 +277,22 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     if newer is None:
         raise unusable(rt, LinkedAccount.get_by_id(account.id))
     return newer
+
+
+def _give_up(rt: Runtime, account: LinkedAccount, grant: Grant) -> None:
+    """A pair that came for an account that was unlinked meanwhile is nobody's, and must not live on."""
+    unlinked = LinkedAccount.select().where((LinkedAccount.id == account.id) & ~LinkedAccount.connected).exists()
+    if unlinked and account.kind == OAUTH:
+        revoke_later(rt, account.provider, grant.refresh_token or grant.access_token)
+
+
+def revoke_later(rt: Runtime, slug: str, token: str) -> None:
+    """Have the provider told to forget this token, as often as it takes (services/revocations.py); kept sealed until then."""
+    if rt.providers[slug].capabilities.revocation:
+        row_id = new_id()
+        sealed = rt.vault.seal(token, place("pending_revocation", row_id, "token"))
+        PendingRevocation.insert(id=row_id, provider=slug, token=sealed).execute()
+        claims.schedule("revoke", f"token:{row_id}", rt.clock.now() + REVOKED_AFTER)
 
 
 def _store(rt: Runtime, account: LinkedAccount, grant: Grant) -> bool:
@@ -608,11 +627,15 @@ class AccountTokens:
         if self._on_trial.get(account_id, (0, None))[0] == token.version:
             self._on_trial.pop(account_id, None)
 
-    def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
-        LinkedAccount.update(problem_code="SCOPE_MISSING", missing_scopes=list(scopes)).where(
-            (LinkedAccount.id == account_id) & LinkedAccount.connected
-        ).execute()
+    def lacks_scopes(self, account_id: str, token: AccessToken, scopes: Sequence[str]) -> None:
         account = LinkedAccount.get_by_id(account_id)
-        if account.kind == SERVER_TO_SERVER:
+        shared = account.kind == SERVER_TO_SERVER
+        # an answer about a token that was replaced meanwhile says nothing about the new one
+        same = (LinkedAccount.id == account_id) & LinkedAccount.connected
+        if not shared:
+            same &= LinkedAccount.token_version == token.version
+        if not LinkedAccount.update(problem_code="SCOPE_MISSING", missing_scopes=list(scopes)).where(same).execute():
+            return
+        if shared:
             installation_tokens.forget(account.provider)
-        raise unusable(self._rt, account)
+        raise unusable(self._rt, LinkedAccount.get_by_id(account_id))

@@ -67,7 +67,8 @@ def ensure(rt: Runtime, account_id: str) -> None:
         secret = _secret(rt, row)
         external_id = provider.subscribe(auth, url=row.url, secret=secret)
     except ConveneError as error:
-        _set(row, state="retrying", last_error=error.code)
+        stands = WebhookSubscription.get_by_id(row.id).state not in {"disabled", "gone"}
+        _set(row, last_error=error.code, **({"state": "retrying"} if stands else {}))
         raise
     if not _set(row, state="active", external_id=external_id, last_error=None):
         # unlinked while the provider made it: nobody else knows of it

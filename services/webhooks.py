@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from peewee import Case, IntegrityError, fn
 
-from models import LinkedAccount, WebhookEvent, WebhookSubscription
+from models import Booking, BookingExternalId, LinkedAccount, WebhookEvent, WebhookSubscription
 from models.base import DATABASE_AWAY, new_id, release_connection
 from services import availability, booking_chains, booking_records, claims, linked_accounts, meetings, recordings
 from services.errors import ConnectionUnusable, ConveneError, ProviderFailure, RateLimited
@@ -269,10 +269,18 @@ def _chain(rt: Runtime, event: WebhookEvent, delivery: Delivery, external_id: st
         auth = booking_chains.reader(rt, event.provider, event.linked_account_id)
         return booking_chains.read_chain(rt, event.provider, auth, external_id)
     except ConnectionUnusable:
-        told = delivery.told
-        if told is None:
+        if delivery.told is None or not _stands_by_itself(event.provider, delivery.told):
             raise
-        return [told] if told.external_id == external_id else []
+        return [delivery.told]
+
+
+def _stands_by_itself(slug: str, told: RemoteBooking) -> bool:
+    """Whether what is told fits to what is known: the end of a chain whose middle never came waits for it, or for the link."""
+    here = BookingExternalId.select().where((BookingExternalId.provider == slug) & (BookingExternalId.external_id == told.external_id))
+    if here.exists():
+        return True
+    before = Booking.select().where((Booking.provider == slug) & (Booking.external_id == told.previous_id))
+    return told.next_id is None and (told.previous_id is None or bool(before.exists()))
 
 
 def _end(rt: Runtime, event: WebhookEvent, state: str, **values: Any) -> None:

@@ -235,6 +235,7 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.sandbox.settle()  # a delivery that is still on its way must not find the database closed
         self.http.close()
         self.control.close()
         self._server.shutdown()

@@ -11,7 +11,7 @@ CREATE, UPDATE = (
     f"""mutation($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ __typename
   ... on {done} {{ eventType {{ id provider title slug description durationMinutes durationOptions active hidden requiresConfirmation
     group schedulingUrl isDefault createsZoomMeeting recordsMeeting host {{ id name }} }} }}
-  ... on NotSupported {{ unsettable: fields }} ... on InvalidInput {{ fields {{ path message }} }}
+  ... on NotSupported {{ unsupported }} ... on InvalidInput {{ fields {{ path message }} }}
   ... on ConnectionUnusable {{ isViewers provider problem {{ code missingScopes }} }} ... on ProviderFailure {{ retryable retryAt }} {PROBLEM} }} }}"""
     for name, done in (("createEventType", "EventTypeCreated"), ("updateEventType", "EventTypeUpdated"))
 )
@@ -183,7 +183,7 @@ def test_what_calendly_cannot_set_is_named_with_the_page(world: World, coach: An
     cora = coach("CALENDLY")
     before = writes(world)
     refused = create(cora, "CALENDLY", **more)
-    assert (refused["__typename"], refused["code"], refused["unsettable"]) == ("NotSupported", "NOT_SUPPORTED", fields)
+    assert (refused["__typename"], refused["code"], refused["unsupported"]) == ("NotSupported", "NOT_SUPPORTED", fields)
     assert f"{world.sandbox.url}/calendly/web/app/scheduling/meeting_types" in refused["message"]
     assert all(field in refused["message"] for field in fields)
     assert (writes(world), there(world, "CALENDLY")) == (before, [])
@@ -194,7 +194,7 @@ def test_cal_com_cannot_switch_one_off(world: World, coach: Any) -> None:
     made = create(cora)["eventType"]
     before = writes(world)
     refused = update(cora, made["id"], active=False, title="Other")
-    assert (refused["__typename"], refused["unsettable"]) == ("NotSupported", ["active"])
+    assert (refused["__typename"], refused["unsupported"]) == ("NotSupported", ["active"])
     assert f"{world.sandbox.url}/calcom/event-types" in refused["message"]
     assert (writes(world), there(world, "CAL_COM"), titles(cora)) == (before, [("Call", 30)], ["Call"])
 

@@ -11,7 +11,7 @@ FIELDS = """fragment F on Schedule { id provider name timeZone isDefault editabl
   weekly { day hours { start end } } overrides { date hours { start end } } }"""
 SCHEDULES = f"query($provider: Provider) {{ schedules(provider: $provider) {{ ...F }} }} {FIELDS}"
 UPDATE = f"""mutation($input: UpdateScheduleInput!) {{ updateSchedule(input: $input) {{ __typename
-  ... on ScheduleUpdated {{ schedule {{ ...F }} }} ... on NotSupported {{ unsettable: fields }} ... on InvalidInput {{ fields {{ path message }} }}
+  ... on ScheduleUpdated {{ schedule {{ ...F }} }} ... on NotSupported {{ unsupported }} ... on InvalidInput {{ fields {{ path message }} }}
   ... on ConnectionUnusable {{ isViewers problem {{ code }} }} ... on ProviderFailure {{ retryable retryAt }} {PROBLEM} }} }} {FIELDS}"""
 NINE_TO_FIVE = [{"start": "09:00", "end": "17:00"}]
 WEEKDAYS = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY"]
@@ -353,7 +353,7 @@ def test_calendly_has_no_way_and_names_its_page(world: World) -> None:
     cora = person(world, "CALENDLY")
     (found,) = schedules(cora)
     refused = update(cora, found["id"], name="Summer")
-    assert (refused["__typename"], refused["code"], refused["unsettable"]) == ("NotSupported", "NOT_SUPPORTED", [])
+    assert (refused["__typename"], refused["code"], refused["unsupported"]) == ("NotSupported", "NOT_SUPPORTED", [])
     assert found["providerPageUrl"] in refused["message"]
     assert (world.calls("PATCH", "/calendly/"), world.calls("POST", "/user_availability_schedules")) == (0, 0)
     assert schedules(cora) == [found]

@@ -131,8 +131,8 @@ class TokenSource(Protocol):
     def served(self, account_id: str, token: AccessToken) -> None:
         """The provider took this token."""
 
-    def lacks_scopes(self, account_id: str, scopes: Sequence[str]) -> None:
-        """The provider answered that the account's token lacks these scopes. Raises ConnectionUnusable."""
+    def lacks_scopes(self, account_id: str, token: AccessToken, scopes: Sequence[str]) -> None:
+        """The provider answered that this token lacks these scopes. Raises ConnectionUnusable, unless there is a newer one."""
 
 
 class Budget(Protocol):
@@ -253,6 +253,8 @@ class RemoteBooking:
     """Who cancelled or moved it, by name, where no address is told."""
     occasion_id: str | None = field(default=None, repr=False)
     conference: "Conference | None" = None
+    forked: bool = False
+    """Found while reading: its predecessor went on as another one."""
     incomplete: bool = False
     """The provider is still preparing a part of it (its conference): read it again soon."""
 

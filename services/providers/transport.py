@@ -5,6 +5,7 @@ and metrics. Safe calls are repeated (stamina) when the failure may pass, honour
 once, and what is not known of it is raised as OutcomeUnknown for the caller to read back.
 """
 
+import hashlib
 import ssl
 import time
 import warnings
@@ -141,17 +142,13 @@ class Transport:
         json: Any = None,
         form: Mapping[str, str] | None = None,
         limit: timedelta | None = None,
+        counts: bool = True,
     ) -> Any:
         """One logical call; returns the decoded JSON (None for an empty body). Raises ProviderError and Problems."""
-        request = _Request(dialect, operation, method, url, dict(headers or {}), params, json, auth, limit, form)
+        request = _Request(dialect, operation, method, url, dict(headers or {}), params, json, auth, limit, form, counts)
         if not isinstance(auth, AccountAuth):
             return self._send_safely(request, None)
-        try:
-            return self._send_as(request, auth.account_id)
-        except InsufficientScope as error:
-            if error.scopes:  # else no consent of the person's would help
-                self._tokens.lacks_scopes(auth.account_id, error.scopes)
-            raise
+        return self._send_as(request, auth.account_id)
 
     def _send_as(self, request: "_Request", account_id: str) -> Any:
         """With the account's token, and once more with another when that one is refused."""
@@ -166,6 +163,10 @@ class Transport:
         try:
             answer = self._send_safely(request, token)
         except TokenRefused:
+            raise
+        except InsufficientScope as error:
+            if error.scopes:  # else no consent of the person's would help
+                self._tokens.lacks_scopes(account_id, token, error.scopes)
             raise
         except (Refused, BadAnswer):
             self._tokens.served(account_id, token)
@@ -194,7 +195,8 @@ class Transport:
         return isinstance(error, (NotSent, OutcomeUnknown))
 
     def _send(self, request: "_Request", token: AccessToken | None) -> Any:
-        self._budget.check(request.dialect.slug, request.budget_key)
+        if request.counts:
+            self._budget.check(request.dialect.slug, request.budget_key)
         self._release()
         headers = {"Accept": "application/json", **request.headers}
         if request_id := structlog.contextvars.get_contextvars().get("request_id"):
@@ -225,7 +227,7 @@ class Transport:
         limits = dialect.limits(response.headers)
         if response.status_code == TOO_MANY:
             raise self._limited(request, response, limits)
-        if limits is not None:
+        if limits is not None and request.counts:
             self._budget.observe(request.budget_key, limits.remaining, _bounded(limits.reset_after))
         if response.status_code >= SERVER_ERROR:
             raise OutcomeUnknown(slug, f"answered {response.status_code}", status=response.status_code)
@@ -245,7 +247,7 @@ class Transport:
         if wait is None:
             wait = limits.reset_after if limits else timedelta(seconds=60)
         wait = _bounded(wait)
-        if request.dialect.all_spent(response.headers):
+        if request.counts and request.dialect.all_spent(response.headers):
             self._budget.observe(request.budget_key, 0, wait)
         return RateLimited(request.dialect.slug, self._now() + wait)
 
@@ -271,8 +273,7 @@ class Transport:
         `grant` is `refresh_token=...`, or `code=..., redirect_uri=..., code_verifier=...`, or another `grant_type=...` with
         what belongs to it. Raises NotSent, OutcomeUnknown, RateLimited, InvalidGrant or InvalidClient.
         """
-        request = _Request(dialect, operation, "POST", url, {}, None, None, None)
-        self._budget.check(dialect.slug, request.budget_key)
+        request = _Request(dialect, operation, "POST", url, {}, None, None, None, counts=False)
         self._release()
         client = OAuth2Client(
             client_id,
@@ -369,11 +370,19 @@ class _Request:
     auth: Auth
     limit: timedelta | None = None
     form: Mapping[str, str] | None = None
+    counts: bool = True
+    """Whether its answers say what is left for others: what a token endpoint allows is one person's, or this caller's alone."""
     status: int | None = None
 
     @property
     def budget_key(self) -> str:
-        owner = self.auth.account_id if isinstance(self.auth, AccountAuth) else "anonymous"
+        """Whose limit it counts against: an account's, one token's, or that of everything we send without either."""
+        if isinstance(self.auth, AccountAuth):
+            owner = self.auth.account_id
+        elif isinstance(self.auth, BearerAuth):
+            owner = hashlib.sha256(self.auth.token.encode()).hexdigest()[:26]
+        else:
+            owner = "anonymous"
         return f"{self.dialect.slug}:{owner}"
 
 

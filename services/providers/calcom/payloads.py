@@ -120,6 +120,11 @@ def event_type_body(wanted: Mapping[EventTypeField, Any]) -> dict[str, Any]:
         "hidden": "hidden",
     }
     body = {names[name]: value for name, value in wanted.items() if name in names}
+    if body.get("lengthInMinutesOptions"):
+        # its own length has to be one of them
+        body["lengthInMinutesOptions"] = sorted(
+            {*body["lengthInMinutesOptions"], *([body["lengthInMinutes"]] if "lengthInMinutes" in body else [])}
+        )
     if "requires_confirmation" in wanted:
         always = {"type": "always", "blockUnconfirmedBookingsInBooker": False}
         body["confirmationPolicy"] = always if wanted["requires_confirmation"] else {"disabled": True}
@@ -151,16 +156,20 @@ def schedule(raw: Any) -> RemoteSchedule:
 
 
 def schedule_body(wanted: RemoteSchedule) -> dict[str, Any]:
-    """The same way back. A closed day is an override from 00:00 to 00:00."""
+    """The same way back. A closed day is an override from 00:00 to 00:00; the last minute is the end of the day."""
     closed = (Hours("00:00", "00:00"),)
+
+    def end(hours: Hours) -> str:
+        return "23:59" if hours.end == "24:00" else hours.end
+
     return {
         "name": wanted.name,
         "timeZone": wanted.time_zone,
         "availability": [
-            {"days": [DAYS[day - 1]], "startTime": hours.start, "endTime": hours.end} for day, open_ in wanted.weekly for hours in open_
+            {"days": [DAYS[day - 1]], "startTime": hours.start, "endTime": end(hours)} for day, open_ in wanted.weekly for hours in open_
         ],
         "overrides": [
-            {"date": day.isoformat(), "startTime": hours.start, "endTime": hours.end}
+            {"date": day.isoformat(), "startTime": hours.start, "endTime": end(hours)}
             for day, open_ in wanted.overrides
             for hours in open_ or closed
         ],

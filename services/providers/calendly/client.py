@@ -69,7 +69,7 @@ class CalendlyClient:
     def revoke(self, *, client_id: str, client_secret: str, token: str) -> None:
         """Here the credentials go into the body, unlike at the token endpoint."""
         form = {"client_id": client_id, "client_secret": client_secret, "token": token}
-        self._transport.call(self._dialect, "revoke", "POST", f"{self._auth_url}/oauth/revoke", form=form)
+        self._transport.call(self._dialect, "revoke", "POST", f"{self._auth_url}/oauth/revoke", form=form, counts=False)
 
     # ---- the API -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import structlog
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.errors import BadAnswer, Refused
+from services.errors import BadAnswer, NotSent, OutcomeUnknown, Refused
 from services.providers import oauth2
 from services.providers.base import (
     Auth,
@@ -174,6 +174,7 @@ class CalendlyProvider:
         query = {"user": user, "min_start_time": _utc(starts_after), "sort": "start_time:asc"}
         # drained first: a page's token goes stale while invitees are read
         events = list(self._client.pages("bookings", auth, "/scheduled_events", **query))
+        unread: OutcomeUnknown | None = None
         for event in events:
             try:
                 occasion = payloads.occasion(event)
@@ -182,9 +183,13 @@ class CalendlyProvider:
                 path = path_of("scheduled_events", occasion.id, "invitees")
                 for invitee in self._client.pages("invitees", auth, path):
                     yield payloads.booking(event, invitee)
-            except BadAnswer:
+            except (BadAnswer, Refused) as error:
                 # one event that cannot be read must not keep the others away
-                log.warning("a listed event cannot be read", provider=self.slug)
+                log.warning("a listed event cannot be read", provider=self.slug, error_code=error.code)
+            except OutcomeUnknown as error:
+                unread = error  # the others first; whoever reads the list is to try again
+        if unread is not None:
+            raise unread
 
     def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None:
         event_id, _, invitee_id = external_id.partition("/")
@@ -219,7 +224,10 @@ class CalendlyProvider:
 
         Read before and not after: whatever fails then has certainly not cancelled anything.
         """
-        found = self.booking(auth, external_id)
+        try:
+            found = self.booking(auth, external_id)
+        except OutcomeUnknown as error:
+            raise NotSent(self.slug, "could not be read, so nothing was cancelled") from error
         if found is None or found.is_group:
             raise Refused(self.slug, "not one event with one invitee", status=GONE if found is None else FORBIDDEN)
         path = path_of("scheduled_events", external_id.partition("/")[0], "cancellation")

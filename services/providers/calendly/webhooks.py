@@ -49,7 +49,10 @@ def read(content: Any) -> Delivery:
         return Delivery(kind, sent_at=sent_at, event_types=True)
     if kind not in INVITEES:
         return Delivery(kind, sent_at=sent_at)
-    told = _told(content.get("payload"))
+    payload = content.get("payload")
+    if kind == "invitee_no_show.deleted" and isinstance(payload, dict):
+        payload = {**payload, "no_show": None}  # it still carries the mark that was taken back
+    told = _told(payload)
     return Delivery(kind, (told.external_id,) if told else (), sent_at=sent_at, told=told)
 
 

@@ -82,7 +82,7 @@ class ZoomClient:
         headers = {"Authorization": f"Basic {basic}"}
         url = f"{self._auth_url}/oauth/revoke"
         try:
-            self._transport.call(self._dialect, "revoke", "POST", url, headers=headers, form={"token": token})
+            self._transport.call(self._dialect, "revoke", "POST", url, headers=headers, form={"token": token}, counts=False)
         except InvalidGrant:
             return
 
