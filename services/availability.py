@@ -113,9 +113,7 @@ def find(
     source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, _state(asked=asked, error=error), as_of)
     others = elsewhere(rt, subject, max(start, now), end, max_age) if end > now else Elsewhere()
     if others.unknown:
-        warnings.append(
-            Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now.")
-        )
+        warnings.append(Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now."))
     free = _without(starts, subject.minutes, others.busy)
     return Availability(free, subject.minutes, zone_name or viewer.time_zone, now, [source, *others.sources], warnings)
 

@@ -86,7 +86,7 @@ def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict
             break
         if previous.next_id != chain[0].external_id:
             # two reschedules at once fork a booking: only the one it names continues it, the other is one of its own
-            chain[0] = replace(chain[0], previous_id=None, forked=True)
+            chain[0] = replace(chain[0], previous_id=None, forked_from=previous.external_id)
             break
         chain.insert(0, previous)
     while (next_id := chain[-1].next_id) and len(chain) < LONGEST_CHAIN:

@@ -38,8 +38,6 @@ from services.vault import place
 
 log = get_logger("bookings")
 
-FORKED = "It was moved twice at once at the provider; the other one is a booking of its own."
-
 
 @dataclass(frozen=True)
 class Recorded:
@@ -96,8 +94,8 @@ def record(
         meetings.follow(rt, booking.id, tail)
     if changed and source == "RECONCILER":
         drift.missed(rt, Booking.get_by_id(booking.id), tail.updated_at)
-    if chain[0].forked:
-        drift.note(booking, "FORKED", FORKED)
+    if chain[0].forked_from:
+        drift.forked(booking, chain[0].forked_from)
     for change in news:
         if change.kind in notifications.TOLD and _is_news(account_id, change, source):
             notifications.about_change(rt, booking.id, change.id)
@@ -175,8 +173,8 @@ def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]
     tail = chain[-1]
     ids = {remote.external_id for remote in chain}
     successor = booking.external_id in ids or booking.external_id == chain[0].previous_id
-    if not successor and _left_for_another(booking, chain):
-        _let_go(rt, booking)
+    if not successor and (before_id := _left_for_another(booking, chain)):
+        _let_go(rt, booking, before_id)
         successor = True
     # one that goes on elsewhere ends only where it goes on: what cannot be read yet tells it when it comes
     goes_on = tail.next_id is not None
@@ -192,19 +190,21 @@ def _update(rt: Runtime, booking: Booking, slug: str, chain: list[RemoteBooking]
     return True, changed
 
 
-def _left_for_another(booking: Booking, chain: list[RemoteBooking]) -> bool:
-    """True when we followed one branch of a fork and the provider names the other as the continuation."""
-    keys = [move_key(before.external_id, booking.external_id) for before, _ in pairwise(chain)]
-    return bool(BookingChange.select().where(BookingChange.logical_key.in_(keys)).exists())
+def _left_for_another(booking: Booking, chain: list[RemoteBooking]) -> str | None:
+    """The id at which the provider goes on as another booking than the branch of a fork that we followed."""
+    for before, _ in pairwise(chain):
+        if BookingChange.select().where(BookingChange.logical_key == move_key(before.external_id, booking.external_id)).exists():
+            return before.external_id
+    return None
 
 
-def _let_go(rt: Runtime, booking: Booking) -> None:
+def _let_go(rt: Runtime, booking: Booking, before_id: str) -> None:
     """The branch we followed becomes a booking of its own at the next reading of the list, which is due now."""
     BookingExternalId.delete().where(
         (BookingExternalId.provider == booking.provider) & (BookingExternalId.external_id == booking.external_id)
     ).execute()
     log.warning("a booking was forked at the provider", booking=booking.id, provider=booking.provider)
-    drift.note(booking, "FORKED", FORKED)
+    drift.forked(booking, before_id)
     if booking.linked_account_id:
         claims.schedule("reconcile", booking.linked_account_id, rt.clock.now())
 

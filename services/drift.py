@@ -15,6 +15,13 @@ def note(booking: Booking, kind: str, detail: str, *, key: str = "") -> None:
     _insert(booking.provider, kind, detail, f"{booking.id}:{key}", booking=booking.id, linked_account=booking.linked_account_id)
 
 
+def forked(booking: Booking, before_id: str) -> None:
+    """One meeting became two at the provider; once, whichever of them is read first."""
+    detail = "It was moved twice at once at the provider; the other one is a booking of its own."
+    rows = {"booking": booking.id, "linked_account": booking.linked_account_id}
+    _insert(booking.provider, "FORKED", detail, f"{booking.provider}:{before_id}", **rows)
+
+
 def note_account(account: LinkedAccount, kind: str, detail: str, *, key: str) -> None:
     _insert(account.provider, kind, detail, f"{account.id}:{key}", linked_account=account.id)
 

@@ -257,9 +257,8 @@ def _change(rt: Runtime, account: LinkedAccount, row: EventType, wanted: dict[Ev
     if {"duration_minutes", "duration_options"} & set(wanted):
         # a provider may want to be told all lengths at once, the own one among them
         wanted.setdefault("duration_minutes", row.duration_minutes)
-        others = tuple(minutes for minutes in row.duration_options if minutes != row.duration_minutes)
-        if others:
-            wanted.setdefault("duration_options", others)
+        if row.duration_options:
+            wanted.setdefault("duration_options", tuple(row.duration_options))
     try:
         remote = _changed(rt, account, row, wanted)
     except ProviderError as error:
@@ -335,7 +334,7 @@ def _refusal(
         EventType.update(active=False, linked_account=None).where(EventType.id == row.id).execute()
         return NotFound(f"{label} no longer has this event type.")
     if isinstance(error, Refused) and error.status in {BAD_REQUEST, CONFLICT}:
-        if _slug_is_taken(rt, account, row, wanted.get("slug")):
+        if "slug" in wanted and (error.status == CONFLICT or _slug_is_taken(rt, account, row, wanted["slug"])):
             return InvalidInput.of("slug", f"{label} has an event type with this slug already. Choose another one.")
         return InvalidInput.of("title", f"{label} does not accept this event type as it is. Look at its values once more.")
     if isinstance(error, OutcomeUnknown):
@@ -346,10 +345,8 @@ def _refusal(
     return linked_accounts.failure(rt, account.provider, error)
 
 
-def _slug_is_taken(rt: Runtime, account: LinkedAccount, row: EventType | None, slug: str | None) -> bool:
+def _slug_is_taken(rt: Runtime, account: LinkedAccount, row: EventType | None, slug: str) -> bool:
     """By another one of the account, as the provider has them now: its own text is not relied on."""
-    if slug is None:
-        return False
     try:
         remotes = sync(rt, account.id)
     except (ProviderError, Problem):

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import stamina
@@ -26,6 +27,42 @@ def pytest_configure(config: pytest.Config) -> None:
     """The workers share one PostgreSQL server; its folder is made and removed by the process that starts them."""
     if not hasattr(config, "workerinput"):
         os.environ[POSTGRES_FOLDER] = tempfile.mkdtemp(prefix="convene-postgres-")
+        # nothing here speaks TLS, and reading all certificates costs each new HTTP client twenty milliseconds
+        os.environ.pop("SSL_CERT_FILE", None)
+        os.environ["SSL_CERT_DIR"] = os.environ[POSTGRES_FOLDER]
+
+
+ONE_DATABASE = {
+    "test_atoms",
+    "test_bad_input",
+    "test_calendly",
+    "test_calendly_moves",
+    "test_drift",
+    "test_event_types_changes",
+    "test_graphql_face",
+    "test_managed_users",
+    "test_mixed_accounts",
+    "test_rest",
+    "test_schedules",
+    "test_transport",
+    "test_zoom",
+}
+"""About providers and faces, hardly about the database: a quick run has each of their tests on one of the two, by its name."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What `scripts/test` without arguments leaves to `--system`, where everything runs on both databases."""
+    if "CONVENE_TESTS_QUICK" not in os.environ:
+        return
+    kept, left = [], []
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        database = callspec.params.get("new_database") if callspec and item.path.stem in ONE_DATABASE else None
+        name = item.nodeid.replace(str(database), "")
+        chosen = ("sqlite", "postgresql")[crc32(name.encode()) % 2]
+        (kept if database in {None, chosen} else left).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

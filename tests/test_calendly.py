@@ -674,7 +674,7 @@ def test_event_types_tell_what_they_are(world: World) -> None:
         ],
     )
     shown = {kind["title"]: kind for kind in kinds(cora)}
-    assert sorted(shown) == ["Call", "Circle", "For friends"]
+    assert {title: kind["active"] for title, kind in shown.items()} == {"Call": True, "Circle": True, "For friends": True, "Retired": False}
     call = shown["Call"]
     assert {name: value for name, value in call.items() if name not in {"id", "host"}} == {
         "title": "Call",
@@ -721,7 +721,8 @@ def test_a_change_at_calendly_is_told_by_its_webhook(world: World) -> None:
     assert [(kind["title"], kind["durationMinutes"]) for kind in kinds(cora)] == [("Long call", 45)]
     by_hand(world, cora, "PATCH", f"event_types/{there.id}", active=False)
     hear(world)
-    assert kinds(cora) == []
+    assert [(kind["title"], kind["active"]) for kind in kinds(cora)] == [("Long call", False)]
+    assert kinds(world.caller("Otto"), hostId=kinds(cora)[0]["host"]["id"]) == []
 
 
 def by_hand(world: World, person: Caller, method: str, path: str, **body: Any) -> dict[str, Any]:

@@ -112,9 +112,9 @@ def seen(coach: Caller) -> list[Place]:
     for edge in coach.one(SEEN)["edges"]:
         node = edge["node"]
         node.pop("id")
-        history = [
-            (change["node"]["kind"], change["node"]["previousStart"], change["node"]["newStart"]) for change in node["history"]["edges"]
-        ]
+        changes = [edge["node"] for edge in node["history"]["edges"]]
+        # that somebody was marked as absent stays in the history, also when the mark was taken back
+        history = [(one["kind"], one["previousStart"], one["newStart"]) for one in changes if one["kind"] != "NO_SHOW"]
         people = [(one["role"], one["name"], one["email"], one["noShow"]) for one in node["participants"]]
         found.append(node | {"history": history[::-1], "participants": people})
     return sorted(found, key=lambda place: place["externalId"])
@@ -729,6 +729,8 @@ def test_who_did_not_come_is_marked_and_unmarked(world: World, cora: Caller, cir
     assert seen(cora) == truth(world, cora)
     marked = [one["name"] for booking in cora.bookings() for one in booking["participants"] if one["noShow"]]
     assert marked == ["Anna"]
+    kinds = [edge["node"]["kind"] for booking in cora.bookings() for edge in booking["history"]["edges"]]
+    assert sorted(kinds) == ["BOOKED", "BOOKED", "BOOKED", "NO_SHOW"]
     no_show(world, cora, circle[1], unmark=mark)
     hear(world)
     assert seen(cora) == truth(world, cora)

@@ -53,6 +53,7 @@ class TinyDialect:
     """How Tiny says no."""
 
     slug = "tiny"
+    token_limit_by_address = False
     token_auth: TokenAuth = "client_secret_post"
 
     def grant_refused(self, error: str, grant_type: str) -> bool:

@@ -253,8 +253,8 @@ class RemoteBooking:
     """Who cancelled or moved it, by name, where no address is told."""
     occasion_id: str | None = field(default=None, repr=False)
     conference: "Conference | None" = None
-    forked: bool = False
-    """Found while reading: its predecessor went on as another one."""
+    forked_from: str | None = field(default=None, repr=False)
+    """Found while reading: that booking was its predecessor, and went on as another one."""
     incomplete: bool = False
     """The provider is still preparing a part of it (its conference): read it again soon."""
 

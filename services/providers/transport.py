@@ -93,6 +93,9 @@ class Dialect(Protocol):
     token_auth: TokenAuth
     """How our client id and secret go to the token endpoint (RFC 6749 section 2.3.1)."""
 
+    token_limit_by_address: bool
+    """The token endpoint counts by where requests come from, so that one refusal holds for everybody; else by user."""
+
     def grant_refused(self, error: str, grant_type: str) -> bool:
         """Whether this `error` of the token endpoint means that the code or refresh token is worth nothing (any more)."""
 
@@ -273,7 +276,9 @@ class Transport:
         `grant` is `refresh_token=...`, or `code=..., redirect_uri=..., code_verifier=...`, or another `grant_type=...` with
         what belongs to it. Raises NotSent, OutcomeUnknown, RateLimited, InvalidGrant or InvalidClient.
         """
-        request = _Request(dialect, operation, "POST", url, {}, None, None, None, counts=False)
+        request = _Request(dialect, operation, "POST", url, {}, None, None, None, counts=dialect.token_limit_by_address)
+        if request.counts:
+            self._budget.check(dialect.slug, request.budget_key)
         self._release()
         client = OAuth2Client(
             client_id,
@@ -371,7 +376,7 @@ class _Request:
     limit: timedelta | None = None
     form: Mapping[str, str] | None = None
     counts: bool = True
-    """Whether its answers say what is left for others: what a token endpoint allows is one person's, or this caller's alone."""
+    """Whether its answers say what is left for others who send without an account as well."""
     status: int | None = None
 
     @property
@@ -390,6 +395,7 @@ class _Plain:
     """The dialect of a document that belongs to no provider."""
 
     slug = "public"
+    token_limit_by_address = False
     token_auth: TokenAuth = "client_secret_basic"  # noqa: S105 - the name of a method
 
     def token_refused(self, status: int, body: Any) -> bool:  # noqa: ARG002

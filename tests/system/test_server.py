@@ -254,6 +254,10 @@ def test_each_job_runs_once_from_the_command_line(folder: Path) -> None:
         "warm",
         "refresh",
         "revoke",
+        "schedules",
+        "booking",
+        "meeting",
+        "sweep_meetings",
         "clean_up",
     ]
     assert job("sync").stdout == "sync: 0 done\n"

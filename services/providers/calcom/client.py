@@ -33,6 +33,7 @@ class CalcomDialect:
     """How Cal.com says no (two error shapes) and what is left of its limits."""
 
     slug = "calcom"
+    token_limit_by_address = True
     token_auth: TokenAuth = "client_secret_post"  # noqa: S105 - the name of a method
 
     def grant_refused(self, error: str, grant_type: str) -> bool:  # noqa: ARG002

@@ -26,6 +26,7 @@ class CalendlyDialect:
     """How Calendly says no. Branches on the status: the texts are not to be relied on."""
 
     slug = "calendly"
+    token_limit_by_address = False
     token_auth: TokenAuth = "client_secret_basic"  # noqa: S105 - the name of a method
 
     def grant_refused(self, error: str, grant_type: str) -> bool:  # noqa: ARG002

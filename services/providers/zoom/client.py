@@ -24,6 +24,7 @@ class ZoomDialect:
     """How Zoom says no: `{code, message}` in the API, `{reason, error}` at the token endpoint."""
 
     slug = "zoom"
+    token_limit_by_address = False
     token_auth: TokenAuth = "client_secret_basic"  # noqa: S105 - the name of a method
 
     def grant_refused(self, error: str, grant_type: str) -> bool:
