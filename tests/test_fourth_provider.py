@@ -207,8 +207,8 @@ def files(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): p.read_text() for p in found if p.is_file() and "__pycache__" not in p.parts}
 
 
-def graphql(issuer: Issuer, query: str, **variables: Any) -> dict[str, Any]:
-    token = issuer.token(datetime.now(UTC), "test|somebody", email="somebody@example.test", email_verified=True)
+def graphql(issuer: Issuer, query: str, who: str = "somebody", **variables: Any) -> dict[str, Any]:
+    token = issuer.token(datetime.now(UTC), f"test|{who}", email=f"{who}@example.test", email_verified=True)
     body = {"query": query, "variables": variables}
     return {"path": "/graphql", "method": "POST", "json": body, "headers": {"Authorization": f"Bearer {token}"}}
 
@@ -270,7 +270,8 @@ def test_the_routes_know_it(copy: Copy) -> None:
 
 
 def test_linking_begins_at_its_address_and_comes_back_to_ours(copy: Copy, issuer: Issuer) -> None:
-    status, begun = copy.ask(graphql(issuer, CONNECTION, provider="TINY"), graphql(issuer, LINK))
+    # somebody else than who links an account in another test, in whichever order they run
+    status, begun = copy.ask(graphql(issuer, CONNECTION, "newcomer", provider="TINY"), graphql(issuer, LINK, "newcomer"))
     told = status[2]["data"]["connectionStatus"]
     assert (told["provider"], told["state"], told["sandbox"]) == ("TINY", "NOT_CONNECTED", False)
     assert told["message"] == "Tiny is not connected. Connect it with connectProvider."
