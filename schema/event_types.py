@@ -12,7 +12,7 @@ from schema.context import Given, Info, given
 from schema.people import Host
 from schema.problems import ConnectionUnusable, InvalidInput, NotConnected, NotFound, NotSupported, ProviderFailure, answered
 from schema.scalars import Provider
-from services import event_types, people
+from services import event_type_changes, event_types, people
 
 KEY = Key("event_types", Row.created_at, Row.id, lambda row: row.created_at)
 
@@ -178,9 +178,9 @@ UpdateEventTypeResult = Annotated[
 ]
 
 
-def _wish(asked: CreateEventTypeInput | UpdateEventTypeInput) -> event_types.Wish:
+def _wish(asked: CreateEventTypeInput | UpdateEventTypeInput) -> event_type_changes.Wish:
     options = given(asked.duration_options)
-    return event_types.Wish(
+    return event_type_changes.Wish(
         title=given(asked.title),
         slug=given(asked.slug),
         description=given(asked.description),
@@ -200,11 +200,11 @@ def _one(event_type_id: str) -> EventType:
 
 @answered
 def create(info: Info, input: Given[CreateEventTypeInput]) -> CreateEventTypeResult:  # noqa: A002
-    made = event_types.create(info.context.rt, info.context.viewer, input.provider.value, _wish(input))
+    made = event_type_changes.create(info.context.rt, info.context.viewer, input.provider.value, _wish(input))
     return EventTypeCreated(event_type=_one(made))
 
 
 @answered
 def update(info: Info, input: Given[UpdateEventTypeInput]) -> UpdateEventTypeResult:  # noqa: A002
-    changed = event_types.update(info.context.rt, info.context.viewer, str(input.event_type_id), _wish(input))
+    changed = event_type_changes.update(info.context.rt, info.context.viewer, str(input.event_type_id), _wish(input))
     return EventTypeUpdated(event_type=_one(changed))

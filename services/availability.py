@@ -7,55 +7,20 @@ with several linked accounts has in the others is taken out: to whoever books it
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
-from peewee import EXCLUDED
-
-from models import AvailabilityCache, Booking, EventType, LinkedAccount, Participant, User
-from models.base import new_id
-from services import bookings, intervals, linked_accounts, tokens
-from services.errors import ConnectionUnusable, FieldProblem, InvalidInput, NotFound, ProviderError, ProviderFailure
+from models import EventType, LinkedAccount, Participant, User
+from services import availability_cache as cache
+from services import bookings, calendars, intervals, linked_accounts, tokens
+from services.availability_cache import Days
+from services.calendars import DAY, Elsewhere, Source, Subject
+from services.errors import FieldProblem, InvalidInput, NotFound, ProviderError, ProviderFailure
 from services.identity import Viewer, zone
 from services.intervals import Span
 from services.runtime import Runtime
 
 LONGEST_WINDOW = timedelta(days=92)
 FARTHEST = timedelta(days=731)
-KEPT_FOR = timedelta(days=2)
 WARM_DAYS = 14
-DAY = timedelta(days=1)
-BUSY = "busy"
-"""The subject under which an account's busy times are kept, in spans of minutes."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What slots are asked of: an event type of a linked account, with the length and the booking that is moved."""
-
-    account: LinkedAccount
-    event_type_external_id: str
-    minutes: int
-    own_minutes: int | None
-    moving: Booking | None
-    host_id: str
-    host_name: str
-
-    @property
-    def key(self) -> str:
-        moving = f":{self.moving.id}" if self.moving else ""
-        return f"{self.event_type_external_id}:{self.minutes}{moving}"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Whose calendar was looked at, how, and as of when."""
-
-    person_id: str
-    name: str
-    role: str
-    provider: str | None
-    state: str
-    as_of: datetime | None
 
 
 @dataclass(frozen=True)
@@ -110,16 +75,13 @@ def find(
     warnings = _warnings(rt, viewer, subject)
     if error:
         warnings.append(Notice("STALE", f"These times were last checked at {as_of:%H:%M} UTC; the calendar cannot be reached now."))
-    source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, _state(asked=asked, error=error), as_of)
-    others = elsewhere(rt, subject, max(start, now), end, max_age) if end > now else Elsewhere()
+    state = calendars.state_of(asked=asked, error=error)
+    source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, state, as_of)
+    others = calendars.elsewhere(rt, subject, max(start, now), end, max_age) if end > now else Elsewhere()
     if others.unknown:
         warnings.append(Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now."))
     free = _without(starts, subject.minutes, others.busy)
     return Availability(free, subject.minutes, zone_name or viewer.time_zone, now, [source, *others.sources], warnings)
-
-
-def _state(*, asked: bool, error: bool) -> str:
-    return "UNAVAILABLE" if error else ("FRESH" if asked else "CACHED")
 
 
 def _without(starts: list[datetime], minutes: int, busy: list[Span]) -> list[datetime]:
@@ -217,8 +179,8 @@ def _starts(
     now = rt.clock.now()
     if end <= start:
         return [], now, False, False
-    wanted = _days(start, end)
-    cached = _cached(subject.account.id, subject.key, wanted)
+    wanted = cache.days_of(start, end)
+    cached = cache.known(subject.account.id, subject.key, wanted)
     fresh_from = now - max_age
     missing = [d for d in wanted if d not in cached or max_age == timedelta(0) or cached[d][1] < fresh_from]
     error = False
@@ -236,19 +198,7 @@ def _starts(
     return starts, min(cached[d][1] for d in wanted), bool(missing) and not error, error
 
 
-def _days(start: datetime, end: datetime) -> list[str]:
-    first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()
-    return [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
-
-
-def _cached(account_id: str, key: str, days: list[str]) -> dict[str, tuple[list[Any], datetime]]:
-    rows = AvailabilityCache.select().where(
-        (AvailabilityCache.linked_account == account_id) & (AvailabilityCache.subject == key) & AvailabilityCache.day.in_(days)
-    )
-    return {row.day: (row.starts, row.as_of) for row in rows}
-
-
-def fetch(rt: Runtime, subject: Subject, first: str, last: str) -> dict[str, tuple[list[int], datetime]]:
+def fetch(rt: Runtime, subject: Subject, first: str, last: str) -> Days:
     """Ask the provider for whole UTC days, in pieces that it accepts, and keep the answer. Raises ProviderError, Problems."""
     provider = rt.scheduling(subject.account.provider)
     piece = provider.capabilities.slots_window
@@ -266,142 +216,11 @@ def fetch(rt: Runtime, subject: Subject, first: str, last: str) -> dict[str, tup
             moving=subject.moving.external_id if subject.moving else None,
         )
         start = until
-    days: dict[str, tuple[list[int], datetime]] = {
-        day: ([], as_of) for day in _days(datetime.fromisoformat(first).replace(tzinfo=UTC), end)
-    }
+    days: Days = {day: ([], as_of) for day in cache.days_of(datetime.fromisoformat(first).replace(tzinfo=UTC), end)}
     for at in found:
         days[at.date().isoformat()][0].append(int(at.timestamp()) // 60)
-    _keep(subject.account.id, subject.key, days)
+    cache.keep(subject.account.id, subject.key, days)
     return days
-
-
-def _keep(account_id: str, key: str, days: dict[str, tuple[list[Any], datetime]]) -> None:
-    """One statement. An answer that is older than what another thread stored, or than the last news, is not kept."""
-    as_of = next(iter(days.values()))[1]
-    row = LinkedAccount.select(LinkedAccount.calendar_changed_at).where(LinkedAccount.id == account_id).tuples().first()
-    if row is None or (row[0] is not None and row[0] > as_of):
-        return
-    rows = [
-        {"id": new_id(), "linked_account": account_id, "subject": key, "day": day, "starts": starts, "as_of": as_of}
-        for day, (starts, _) in days.items()
-    ]
-    list(
-        AvailabilityCache.insert_many(rows)
-        .on_conflict(
-            conflict_target=[AvailabilityCache.linked_account, AvailabilityCache.subject, AvailabilityCache.day],
-            update={AvailabilityCache.starts: EXCLUDED.starts, AvailabilityCache.as_of: EXCLUDED.as_of},
-            where=AvailabilityCache.as_of <= as_of,
-        )
-        .returning(AvailabilityCache.id)
-        .tuples()
-        .execute()
-    )
-
-
-# ---- the coach's other calendars --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """When the coach is taken outside the account that is asked for slots, and how well that is known."""
-
-    busy: list[Span] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
-    unknown: bool = False
-    """A calendar that is linked and should be usable could not be asked."""
-
-
-def elsewhere(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age: timedelta) -> Elsewhere:
-    """Busy times of the coach's other linked accounts, and their bookings there as Convene knows them."""
-    spans: list[Span] = []
-    sources, unknown = [], False
-    for account in _others(rt, subject.account):
-        if account.problem_code in tokens.NEEDS_PERSON:
-            sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, "NOT_CONNECTED", None))
-            continue
-        found, as_of, state = _busy(rt, account, start, end, max_age)
-        spans += found
-        unknown |= state == "UNAVAILABLE"
-        sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, state, as_of))
-    if subject.moving is not None:
-        # through a calendar that both providers look at, the booking that moves may stand there as well
-        itself = intervals.covering(subject.moving.start, subject.moving.end)
-        spans = [span for span in spans if span != itself]
-    return Elsewhere(intervals.merged([*spans, *_booked(subject, start, end)]), sources, unknown)
-
-
-def _others(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
-    scheduling = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
-    query = LinkedAccount.select().where(
-        (LinkedAccount.user == account.user_id)
-        & LinkedAccount.connected
-        & LinkedAccount.provider.in_(scheduling)
-        & (LinkedAccount.id != account.id)
-    )
-    return list(query.order_by(LinkedAccount.provider))
-
-
-def _booked(subject: Subject, start: datetime, end: datetime) -> list[Span]:
-    rows = (
-        Booking.select(Booking.start, Booking.end)
-        .join(Participant)
-        .where(
-            (Participant.person == subject.host_id)
-            & Participant.role.in_(["COACH", "MENTEE"])
-            # as a host of this account the provider itself looks at them
-            & ((Booking.provider != subject.account.provider) | (Participant.role == "MENTEE"))
-            & (Booking.id != (subject.moving.id if subject.moving else ""))
-            & Booking.status.in_(["PENDING", "CONFIRMED"])
-            & (Booking.start < end)
-            & (Booking.end > start)
-        )
-        .tuples()
-    )
-    return [intervals.covering(*row) for row in rows]
-
-
-def _busy(
-    rt: Runtime, account: LinkedAccount, start: datetime, end: datetime, max_age: timedelta
-) -> tuple[list[Span], datetime | None, str]:
-    wanted = _days(start, end)
-    cached = _cached(account.id, BUSY, wanted)
-    fresh_from = rt.clock.now() - max_age
-    missing = [d for d in wanted if d not in cached or max_age == timedelta(0) or cached[d][1] < fresh_from]
-    error = False
-    if missing:
-        try:
-            cached |= _fetch_busy(rt, account, missing[0], missing[-1])
-        except ConnectionUnusable:
-            return [], None, "NOT_CONNECTED"
-        except (ProviderError, ProviderFailure):
-            error = True
-    known = [cached[d] for d in wanted if d in cached]
-    as_of = min((at for _, at in known), default=None)
-    return [(s, e) for spans, _ in known for s, e in spans], as_of, _state(asked=bool(missing), error=error)
-
-
-def _fetch_busy(rt: Runtime, account: LinkedAccount, first: str, last: str) -> dict[str, tuple[list[Any], datetime]]:
-    """Whole UTC days, in pieces that the provider accepts; a span is kept with each day that it touches."""
-    provider = rt.scheduling(account.provider)
-    start = begin = datetime.fromisoformat(first).replace(tzinfo=UTC)
-    end = datetime.fromisoformat(last).replace(tzinfo=UTC) + DAY
-    as_of, found = rt.clock.now(), []
-    while start < end:
-        until = min(start + provider.capabilities.busy_window, end)
-        found += provider.busy(tokens.auth_of(account), start=start, end=until)
-        start = until
-    days: dict[str, tuple[list[Any], datetime]] = {day: ([], as_of) for day in _days(begin, end)}
-    for busy_from, busy_to in found:
-        for day in _days(max(busy_from, begin), min(busy_to, end)) if busy_to > begin and busy_from < end else ():
-            days[day][0].append(intervals.covering(busy_from, busy_to))
-    _keep(account.id, BUSY, days)
-    return days
-
-
-def forget(rt: Runtime, account_ids: Any) -> None:
-    """Something changed in these accounts' calendars: what is cached, or on its way from before, no longer holds."""
-    LinkedAccount.update(calendar_changed_at=rt.clock.now()).where(LinkedAccount.id.in_(account_ids)).execute()
-    AvailabilityCache.delete().where(AvailabilityCache.linked_account.in_(account_ids)).execute()
 
 
 def warm(rt: Runtime, account_id: str) -> None:
@@ -411,8 +230,8 @@ def warm(rt: Runtime, account_id: str) -> None:
     if account is None or account.last_used_at is None or now - account.last_used_at > tokens.USED_WITHIN:
         return
     user, last = User.get_by_id(account.user_id), (now + timedelta(days=WARM_DAYS)).date().isoformat()
-    if _others(rt, account):
-        _fetch_busy(rt, account, now.date().isoformat(), last)
+    if calendars.others_of(rt, account):
+        calendars.fetch_busy(rt, account, now.date().isoformat(), last)
     rows = EventType.select().where((EventType.linked_account == account_id) & EventType.active & ~EventType.hidden)
     # a list: an open cursor would keep its snapshot on a connection that is given back before the provider is called
     for row in list(rows.order_by(EventType.id).limit(10)):
@@ -420,7 +239,3 @@ def warm(rt: Runtime, account_id: str) -> None:
             return
         subject = Subject(account, row.external_id, row.duration_minutes, None, None, row.host_id, user.name)
         fetch(rt, subject, now.date().isoformat(), last)
-
-
-def clean_up(rt: Runtime) -> int:
-    return int(AvailabilityCache.delete().where(AvailabilityCache.as_of < rt.clock.now() - KEPT_FOR).execute())

@@ -27,7 +27,8 @@
             ├── TokenRefused          this token, not this request
             ├── InvalidGrant          the refresh token or code is spent, revoked or unknown
             ├── InvalidClient         our own client id or secret is wrong
-            └── InsufficientScope
+            ├── InsufficientScope
+            └── PlanRequired          the account may not do this at all
 
 `message` is always fit for the user's eyes: no token, no uid, no SQL.
 """
@@ -346,6 +347,12 @@ class InsufficientScope(Refused):
     def __init__(self, provider: str, scopes: list[str]) -> None:
         super().__init__(provider, "insufficient scope", status=403)
         self.scopes = scopes
+
+
+class PlanRequired(Refused):
+    """The account's plan or role at the provider does not allow this at all; its person can change that."""
+
+    code = "PLAN_REQUIRED"
 
 
 class InvalidGrant(Refused):

@@ -19,13 +19,14 @@ from models.base import is_away, release_connection
 from services import (
     atoms,
     availability,
+    availability_cache,
     booking_sync,
     budgets,
     change_outcomes,
     claims,
     event_types,
     linked_accounts,
-    meetings,
+    meeting_work,
     operations,
     revocations,
     schedules,
@@ -112,7 +113,7 @@ def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     now = rt.clock.now()
     OAuthState.delete().where(OAuthState.expires_at < now - timedelta(days=1)).execute()
     TokenRotation.delete().where((TokenRotation.state == "done") & (TokenRotation.updated_at < now - timedelta(days=7))).execute()
-    availability.clean_up(rt)
+    availability_cache.clean_up(rt)
     atoms.clean_up(rt)
     webhooks.clean_up(rt)
     operations.clean_up(rt)
@@ -135,8 +136,8 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
     "revoke": _revoke,
     "schedules": _schedules,
     "booking": booking_sync.read_again,
-    "meeting": meetings.settle,
-    "sweep_meetings": meetings.sweep,
+    "meeting": meeting_work.settle,
+    "sweep_meetings": meeting_work.sweep,
     "clean_up": _clean_up,
 }
 """Work kept in `job_claim`: does one key's work and answers when it is due again (None: not by itself)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from models import Booking, Participant
 from models.base import to_ms
-from services import availability, bookings, intervals, operations, tokens
+from services import availability, bookings, calendars, intervals, operations, tokens
 from services.availability import Notice, mentee_not_connected
 from services.bookings import minutes_of
 from services.change_outcomes import Changed, attempt, recorded_outcome
@@ -86,7 +86,7 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
         _check_coach(rt, viewer, booking.id, role, (request.new_start, new_end))
         auth, by_email = caller(rt, viewer, booking, role)
     rt.step("operation.checked")
-    provider = rt.scheduling(booking.provider)
+    provider = rt.rescheduling(booking.provider)
     return attempt(
         rt,
         booking,
@@ -153,7 +153,7 @@ def _check_coach(rt: Runtime, viewer: Viewer, booking_id: str, role: str, span: 
         days = availability.fetch(rt, subject, _day(first), _day(start + LOOK_AHEAD))
     except (ProviderError, ProviderFailure) as error:
         raise _unverified(subject, getattr(error, "retry_at", None)) from error
-    others = availability.elsewhere(rt, subject, first, start + LOOK_AHEAD, timedelta(0))
+    others = calendars.elsewhere(rt, subject, first, start + LOOK_AHEAD, timedelta(0))
     if others.unknown:
         raise _unverified(subject, None)
     told = sorted(minute for starts, _ in days.values() for minute in starts)
@@ -172,7 +172,7 @@ def _check_coach(rt: Runtime, viewer: Viewer, booking_id: str, role: str, span: 
     )
 
 
-def _unverified(subject: availability.Subject, when: datetime | None) -> SourceUnverified:
+def _unverified(subject: calendars.Subject, when: datetime | None) -> SourceUnverified:
     advice = f"Try again after {when:%H:%M:%S} UTC." if when else "Try again in a moment."
     return SourceUnverified(
         f"The coach's calendar cannot be asked right now, so the move was not made. {advice}",

@@ -23,7 +23,7 @@ def now_or_later(rt: Runtime, account: LinkedAccount, token: str | None) -> bool
             _kill(rt, account.provider, account.external_id)
             return True
         if account.kind == tokens.OAUTH and token is not None and rt.providers[account.provider].capabilities.revocation:
-            rt.providers[account.provider].revoke(token)
+            rt.revoking(account.provider).revoke(token)
             return True
     except ProviderError:
         plan(rt, account, token)
@@ -49,7 +49,7 @@ def work_off(rt: Runtime, key: str) -> None:
         return
     try:
         if row.created_at > rt.clock.now() - TRIED_FOR:
-            rt.providers[row.provider].revoke(rt.vault.open(row.token, place("pending_revocation", row.id, "token")))
+            rt.revoking(row.provider).revoke(rt.vault.open(row.token, place("pending_revocation", row.id, "token")))
     except (Refused, VaultError):
         log.warning("a token could not be revoked", provider=row.provider)
     PendingRevocation.delete().where(PendingRevocation.id == row.id).execute()

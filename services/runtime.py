@@ -11,7 +11,7 @@ from typing import cast
 
 from services.clock import Clock
 from services.metrics import Metrics
-from services.providers.base import ManagedUsers, Meetings, Provider, Scheduling
+from services.providers.base import ManagedUsers, Meetings, Provider, Rescheduling, Revoking, ScheduleChanging, Scheduling
 from services.providers.transport import Transport
 from services.vault import Vault
 from settings import Settings
@@ -56,6 +56,15 @@ class Runtime:
     def scheduling(self, slug: str) -> Scheduling:
         """The provider as one with event types and bookings; only for what came from such a one (its capabilities say so)."""
         return cast("Scheduling", self.providers[slug])
+
+    def rescheduling(self, slug: str) -> Rescheduling:
+        return cast("Rescheduling", self.providers[slug])
+
+    def schedule_changing(self, slug: str) -> ScheduleChanging:
+        return cast("ScheduleChanging", self.providers[slug])
+
+    def revoking(self, slug: str) -> Revoking:
+        return cast("Revoking", self.providers[slug])
 
     def managed_users(self, slug: str) -> ManagedUsers:
         return cast("ManagedUsers", self.providers[slug])

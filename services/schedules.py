@@ -8,7 +8,7 @@ from typing import Any
 
 from models import LinkedAccount, Schedule
 from models.base import new_id, transactional
-from services import availability, linked_accounts, tokens
+from services import availability_cache, linked_accounts, tokens
 from services.errors import (
     ConnectionUnusable,
     FieldProblem,
@@ -51,7 +51,7 @@ def sync(rt: Runtime, account_id: str) -> None:
     account = LinkedAccount.get_by_id(account_id)
     remotes = rt.scheduling(account.provider).schedules(tokens.auth_of(account))
     if _store(account, remotes):
-        availability.forget(rt, [account_id])
+        availability_cache.forget(rt, [account_id])
 
 
 def mine(rt: Runtime, viewer: Viewer, slug: str | None) -> list[Schedule]:
@@ -105,14 +105,14 @@ def update(rt: Runtime, viewer: Viewer, schedule_id: str, change: Change) -> Sch
     except ProviderError as error:
         raise linked_accounts.failure(rt, row.provider, error) from error
     finally:
-        availability.forget(rt, [account.id])
+        availability_cache.forget(rt, [account.id])
     updated: Schedule = Schedule.get_by_id(row.id)
     return updated
 
 
 def _changed(rt: Runtime, account: LinkedAccount, wanted: RemoteSchedule) -> RemoteSchedule:
     """One call. After a lost answer the provider's list tells whether it was done."""
-    provider, auth = rt.scheduling(account.provider), tokens.auth_of(account)
+    provider, auth = rt.schedule_changing(account.provider), tokens.auth_of(account)
     try:
         return provider.update_schedule(auth, wanted)
     except OutcomeUnknown:

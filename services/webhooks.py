@@ -16,7 +16,7 @@ from peewee import Case, IntegrityError, fn
 
 from models import Booking, BookingExternalId, LinkedAccount, WebhookEvent, WebhookSubscription
 from models.base import DATABASE_AWAY, new_id, release_connection
-from services import availability, booking_chains, booking_records, claims, linked_accounts, meetings, recordings
+from services import availability_cache, booking_chains, booking_records, claims, linked_accounts, meetings, recordings
 from services.errors import ConnectionUnusable, ConveneError, ProviderFailure, RateLimited
 from services.logging import get_logger
 from services.providers.base import Delivery, Headers, RemoteBooking
@@ -232,7 +232,7 @@ def _apply(rt: Runtime, event: WebhookEvent) -> tuple[str, str | None]:
     booking_id = None
     if delivery.booking_ids:
         if event.linked_account_id:
-            availability.forget(rt, [event.linked_account_id])
+            availability_cache.forget(rt, [event.linked_account_id])
         booking_id = _read_back(rt, event, delivery)
     elif delivery.event_types and event.linked_account_id:
         claims.schedule("event_types", event.linked_account_id, rt.clock.now())

@@ -103,9 +103,6 @@ class TinyProvider:
         told = self._transport.token_request(self._dialect, operation, f"{self._url}/token", **self._credentials, **grant)
         return Grant(told["access_token"], told.get("refresh_token"), timedelta(seconds=told["expires_in"]), None)
 
-    def revoke(self, token: str) -> None:
-        raise NotImplementedError
-
     def account(self, auth: Auth) -> RemoteAccount:
         told = self._transport.call(self._dialect, "me", "GET", f"{self._url}/me", auth=auth)
         return RemoteAccount(external_id=str(told["id"]), name=told["name"])

@@ -1188,6 +1188,26 @@ def test_a_missing_scope_is_named_and_mended(world: World, status: int) -> None:
     assert story.status()["state"] == "ACTIVE"
 
 
+def test_a_host_who_may_not_host_is_told_so_and_it_is_made_after_connecting_again(world: World) -> None:
+    story = Story(world)
+    host = next(one for one in world.sandbox.world.zoom.users.values() if one.email == story.clara.email)
+    host.status = "pending"
+    booking = story.booked()
+    assert (booking["status"], booking["meetingUrl"], story.meetings()) == ("CONFIRMED", None, [])
+    told = story.status()
+    assert (told["state"], told["problem"]["code"]) == ("NEEDS_RECONNECT", "PLAN_REQUIRED")
+    assert told["message"].startswith("Your Zoom plan does not include what Convene needs. Connect Zoom again")
+    tried = world.calls("POST", "/meetings")
+    world.move_clock(hours=3)
+    world.jobs()
+    assert (tried, world.calls("POST", "/meetings")) == (1, 1), "only the person can change it"
+    host.status = "active"
+    connect(story.clara)
+    story.quiet()
+    assert story.booking()["meetingUrl"] == link_of(story.meeting(), world)
+    assert story.status()["state"] == "ACTIVE"
+
+
 def test_a_permission_that_was_not_granted_is_named_and_given_later(world: World) -> None:
     story = Story(world, creates=False)
     story.clara.one(DISCONNECT, provider="ZOOM")

@@ -48,7 +48,7 @@ class Capabilities:
     processing_limit: timedelta
     """Longest time the provider may still be working on a request whose answer was lost."""
     revocation: bool = False
-    """OAuth tokens can be revoked by a call."""
+    """OAuth tokens can be revoked by a call: it is a `Revoking`."""
     subscriptions: bool = False
     """It calls addresses that are registered through its API, one per linked account."""
     app_webhooks: bool = False
@@ -62,7 +62,7 @@ class Capabilities:
 
     # of scheduling providers
     reschedules: bool = False
-    """A booking can be moved through the API."""
+    """A booking can be moved through the API: it is a `Rescheduling`."""
     anonymous: bool = False
     """A booking can be read and changed by whoever knows its id, without a token."""
     places: bool = False
@@ -79,7 +79,7 @@ class Capabilities:
     most_durations: int = 20
     """Lengths that an event type may offer to choose from."""
     schedule_changes: bool = False
-    """Schedules can be changed through the API."""
+    """Schedules can be changed through the API: it is a `ScheduleChanging`."""
 
 
 class Headers(Protocol):
@@ -370,9 +370,6 @@ class Provider(Protocol):
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str: ...
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant: ...
     def refresh(self, refresh_token: str) -> Grant: ...
-    def revoke(self, token: str) -> None:
-        """Only where the capabilities say so."""
-
     def account(self, auth: Auth) -> RemoteAccount: ...
 
     # webhooks
@@ -392,9 +389,6 @@ class Scheduling(Provider, Protocol):
         """Where a person changes what the API cannot."""
 
     def schedules(self, auth: Auth) -> list[RemoteSchedule]: ...
-    def update_schedule(self, auth: Auth, wanted: RemoteSchedule) -> RemoteSchedule:
-        """Only where the capabilities say so."""
-
     def schedules_page(self) -> str: ...
 
     def free_starts(
@@ -418,9 +412,6 @@ class Scheduling(Provider, Protocol):
 
     def booking(self, auth: Auth, external_id: str) -> RemoteBooking | None: ...
     def booking_page(self, external_id: str, action: Literal["move", "cancel"]) -> str | None: ...
-    def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking:
-        """Only where the capabilities say so."""
-
     def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking: ...
 
     def subscribe(self, auth: Auth, *, url: str, secret: str) -> str:
@@ -431,6 +422,24 @@ class Scheduling(Provider, Protocol):
 
     def unsubscribe(self, auth: Auth, external_id: str) -> None: ...
     def subscription_state(self, auth: Auth, external_id: str, url: str) -> Literal["active", "retrying", "disabled", "gone"]: ...
+
+
+class Rescheduling(Scheduling, Protocol):
+    """One that can move a booking through its API."""
+
+    def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking: ...
+
+
+class ScheduleChanging(Scheduling, Protocol):
+    """One that can change schedules through its API."""
+
+    def update_schedule(self, auth: Auth, wanted: RemoteSchedule) -> RemoteSchedule: ...
+
+
+class Revoking(Provider, Protocol):
+    """A provider that can be told to forget a token."""
+
+    def revoke(self, token: str) -> None: ...
 
 
 class ManagedUsers(Provider, Protocol):

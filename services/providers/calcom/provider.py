@@ -17,12 +17,15 @@ from services.providers.base import (
     EventTypeField,
     Grant,
     Headers,
+    ManagedUsers,
     Occasion,
     ProviderSettings,
     RemoteAccount,
     RemoteBooking,
     RemoteEventType,
     RemoteSchedule,
+    Rescheduling,
+    ScheduleChanging,
 )
 from services.providers.calcom import oauth, payloads, webhooks
 from services.providers.calcom.client import CalcomClient, PlatformClient
@@ -95,9 +98,6 @@ class CalcomProvider:
 
     def refresh(self, refresh_token: str) -> Grant:
         return oauth2.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
-
-    def revoke(self, token: str) -> None:
-        raise NotImplementedError(f"{self.label} has no way to revoke a token")
 
     # ---- managed users, and components in the browser ------------------------------------------------------------
 
@@ -240,3 +240,5 @@ def _utc(at: datetime) -> str:
 
 
 PROVIDER = CalcomProvider
+# what its capabilities promise, for the type checker
+ROLES: tuple[type[Rescheduling], type[ScheduleChanging], type[ManagedUsers]] = (PROVIDER, PROVIDER, PROVIDER)

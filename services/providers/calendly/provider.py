@@ -24,6 +24,8 @@ from services.providers.base import (
     RemoteBooking,
     RemoteEventType,
     RemoteSchedule,
+    Revoking,
+    Scheduling,
 )
 from services.providers.calendly import oauth, payloads, webhooks
 from services.providers.calendly.client import CalendlyClient, path_of
@@ -213,12 +215,6 @@ class CalendlyProvider:
         body = payloads.event_type_body(wanted)
         return payloads.event_type(self._client.patch("update_event_type", auth, path_of("event_types", external_id), body))
 
-    def update_schedule(self, auth: Auth, wanted: RemoteSchedule) -> RemoteSchedule:
-        raise NotImplementedError(f"{self.label} cannot change a schedule through its API")
-
-    def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking:
-        raise NotImplementedError(f"{self.label} cannot move a booking through its API")
-
     def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking:
         """Ends the event for all its invitees, so it is refused for one with several. A second time Calendly answers 403.
 
@@ -295,3 +291,5 @@ def _utc(at: datetime) -> str:
 
 
 PROVIDER = CalendlyProvider
+# what its capabilities promise, for the type checker
+ROLES: tuple[type[Scheduling], type[Revoking]] = (PROVIDER, PROVIDER)

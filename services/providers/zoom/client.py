@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from services.errors import BadAnswer, InvalidClient, InvalidGrant, Refused
+from services.errors import BadAnswer, InvalidClient, InvalidGrant, PlanRequired, Refused
 from services.providers.base import Auth
 from services.providers.transport import Limits, TokenAuth, Transport
 
@@ -17,6 +17,7 @@ GONE, UNAUTHORIZED, BAD_REQUEST = 404, 401, 400
 PAGE = 300
 MOST_PAGES = 50
 MISSING_SCOPE = (4711, 4700)
+HOSTING_NOT_ALLOWED = 3161
 SCOPES = re.compile(r"\[([^\]]*)\]")
 
 
@@ -93,7 +94,13 @@ class ZoomClient:
         return self._find("user", auth, f"/users/{quote(user_id, safe='')}")
 
     def create_meeting(self, auth: Auth, user_id: str, body: dict[str, Any]) -> Any:
-        return self._call("create_meeting", "POST", f"/users/{quote(user_id, safe='')}/meetings", auth, json=body)
+        """Raises PlanRequired for a user who may not host."""
+        try:
+            return self._call("create_meeting", "POST", f"/users/{quote(user_id, safe='')}/meetings", auth, json=body)
+        except Refused as error:
+            if isinstance(error.body, dict) and error.body.get("code") == HOSTING_NOT_ALLOWED:
+                raise PlanRequired("zoom", "this user may not host meetings", status=error.status) from error
+            raise
 
     def meeting(self, auth: Auth, meeting_id: str) -> Any | None:
         return self._find("meeting", auth, f"/meetings/{quote(meeting_id, safe='')}")

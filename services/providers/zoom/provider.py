@@ -20,10 +20,12 @@ from services.providers.base import (
     Grant,
     Headers,
     List,
+    Meetings,
     MeetingWish,
     ProviderSettings,
     RemoteAccount,
     RemoteMeeting,
+    Revoking,
 )
 from services.providers.transport import Transport
 from services.providers.zoom import payloads, webhooks
@@ -162,3 +164,5 @@ class ZoomProvider:
 
 
 PROVIDER = ZoomProvider
+# what its capabilities promise, for the type checker
+ROLES: tuple[type[Meetings], type[Revoking]] = (PROVIDER, PROVIDER)

@@ -1,0 +1,147 @@
+"""Whose calendar is asked for slots, and when its person is taken elsewhere: to whoever books a coach it is one calendar."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from models import Booking, LinkedAccount, Participant
+from services import availability_cache as cache
+from services import intervals, tokens
+from services.availability_cache import Days
+from services.errors import ConnectionUnusable, ProviderError, ProviderFailure
+from services.intervals import Span
+from services.runtime import Runtime
+
+DAY = timedelta(days=1)
+BUSY = "busy"
+"""The subject under which an account's busy times are kept, in spans of minutes."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What slots are asked of: an event type of a linked account, with the length and the booking that is moved."""
+
+    account: LinkedAccount
+    event_type_external_id: str
+    minutes: int
+    own_minutes: int | None
+    moving: Booking | None
+    host_id: str
+    host_name: str
+
+    @property
+    def key(self) -> str:
+        moving = f":{self.moving.id}" if self.moving else ""
+        return f"{self.event_type_external_id}:{self.minutes}{moving}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose calendar was looked at, how, and as of when."""
+
+    person_id: str
+    name: str
+    role: str
+    provider: str | None
+    state: str
+    as_of: datetime | None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """When the coach is taken outside the account that is asked for slots, and how well that is known."""
+
+    busy: list[Span] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    unknown: bool = False
+    """A calendar that is linked and should be usable could not be asked."""
+
+
+def elsewhere(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age: timedelta) -> Elsewhere:
+    """Busy times of the coach's other linked accounts, and their bookings there as Convene knows them."""
+    spans: list[Span] = []
+    sources, unknown = [], False
+    for account in others_of(rt, subject.account):
+        if account.problem_code in tokens.NEEDS_PERSON:
+            sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, "NOT_CONNECTED", None))
+            continue
+        found, as_of, state = _busy(rt, account, start, end, max_age)
+        spans += found
+        unknown |= state == "UNAVAILABLE"
+        sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, state, as_of))
+    if subject.moving is not None:
+        # through a calendar that both providers look at, the booking that moves may stand there as well
+        itself = intervals.covering(subject.moving.start, subject.moving.end)
+        spans = [span for span in spans if span != itself]
+    return Elsewhere(intervals.merged([*spans, *_booked(subject, start, end)]), sources, unknown)
+
+
+def others_of(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
+    scheduling = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
+    query = LinkedAccount.select().where(
+        (LinkedAccount.user == account.user_id)
+        & LinkedAccount.connected
+        & LinkedAccount.provider.in_(scheduling)
+        & (LinkedAccount.id != account.id)
+    )
+    return list(query.order_by(LinkedAccount.provider))
+
+
+def _booked(subject: Subject, start: datetime, end: datetime) -> list[Span]:
+    rows = (
+        Booking.select(Booking.start, Booking.end)
+        .join(Participant)
+        .where(
+            (Participant.person == subject.host_id)
+            & Participant.role.in_(["COACH", "MENTEE"])
+            # as a host of this account the provider itself looks at them
+            & ((Booking.provider != subject.account.provider) | (Participant.role == "MENTEE"))
+            & (Booking.id != (subject.moving.id if subject.moving else ""))
+            & Booking.status.in_(["PENDING", "CONFIRMED"])
+            & (Booking.start < end)
+            & (Booking.end > start)
+        )
+        .tuples()
+    )
+    return [intervals.covering(*row) for row in rows]
+
+
+def _busy(
+    rt: Runtime, account: LinkedAccount, start: datetime, end: datetime, max_age: timedelta
+) -> tuple[list[Span], datetime | None, str]:
+    wanted = cache.days_of(start, end)
+    cached = cache.known(account.id, BUSY, wanted)
+    fresh_from = rt.clock.now() - max_age
+    missing = [d for d in wanted if d not in cached or max_age == timedelta(0) or cached[d][1] < fresh_from]
+    error = False
+    if missing:
+        try:
+            cached |= fetch_busy(rt, account, missing[0], missing[-1])
+        except ConnectionUnusable:
+            return [], None, "NOT_CONNECTED"
+        except (ProviderError, ProviderFailure):
+            error = True
+    known = [cached[d] for d in wanted if d in cached]
+    as_of = min((at for _, at in known), default=None)
+    return [(s, e) for spans, _ in known for s, e in spans], as_of, state_of(asked=bool(missing), error=error)
+
+
+def fetch_busy(rt: Runtime, account: LinkedAccount, first: str, last: str) -> Days:
+    """Whole UTC days, in pieces that the provider accepts; a span is kept with each day that it touches."""
+    provider = rt.scheduling(account.provider)
+    start = begin = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    end = datetime.fromisoformat(last).replace(tzinfo=UTC) + DAY
+    as_of, found = rt.clock.now(), []
+    while start < end:
+        until = min(start + provider.capabilities.busy_window, end)
+        found += provider.busy(tokens.auth_of(account), start=start, end=until)
+        start = until
+    days: Days = {day: ([], as_of) for day in cache.days_of(begin, end)}
+    for busy_from, busy_to in found:
+        for day in cache.days_of(max(busy_from, begin), min(busy_to, end)) if busy_to > begin and busy_from < end else ():
+            days[day][0].append(intervals.covering(busy_from, busy_to))
+    cache.keep(account.id, BUSY, days)
+    return days
+
+
+def state_of(*, asked: bool, error: bool) -> str:
+    return "UNAVAILABLE" if error else ("FRESH" if asked else "CACHED")
