@@ -2,7 +2,7 @@
 
 from models.availability import AvailabilityCache
 from models.base import db
-from models.booking import Booking, BookingChange, BookingExternalId, Operation, Participant
+from models.booking import Booking, BookingChange, BookingExternalId, Hold, Operation, Participant
 from models.drift import Drift
 from models.event_type import EventType
 from models.job import JobClaim, ProviderHealth, RateBucket
@@ -15,9 +15,11 @@ from models.linked_account import (
     PendingRevocation,
     TokenRotation,
 )
+from models.live import LiveChange, LiveTicket
 from models.meeting import Meeting, Recording
-from models.notification import Notification
+from models.notification import Delivery, Notification
 from models.person import Person, PersonIdentity, User
+from models.policy import Policy
 from models.schedule import Schedule
 from models.webhook import WebhookEvent, WebhookSubscription
 
@@ -41,12 +43,17 @@ ALL = (
     BookingExternalId,
     Participant,
     Operation,
+    Hold,
     BookingChange,
     AvailabilityCache,
     WebhookSubscription,
     WebhookEvent,
     Notification,
+    Delivery,
     Drift,
+    Policy,
+    LiveChange,
+    LiveTicket,
     JobClaim,
     RateBucket,
     ProviderHealth,
@@ -59,12 +66,16 @@ __all__ = [
     "Booking",
     "BookingChange",
     "BookingExternalId",
+    "Delivery",
     "Drift",
     "EventType",
     "HandedOutToken",
+    "Hold",
     "InstallationToken",
     "JobClaim",
     "LinkedAccount",
+    "LiveChange",
+    "LiveTicket",
     "Meeting",
     "Notification",
     "OAuthState",
@@ -73,6 +84,7 @@ __all__ = [
     "PendingRevocation",
     "Person",
     "PersonIdentity",
+    "Policy",
     "ProviderHealth",
     "RateBucket",
     "Recording",

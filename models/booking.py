@@ -15,7 +15,8 @@ class Booking(BaseModel):
     `linked_account` is the account through which it is read; the host's where the host is linked.
     status: PENDING, CONFIRMED, DECLINED or CANCELLED; COMPLETED is a confirmed one whose end has passed.
     `occasion_id` is the provider's id of the one event in which several bookings are places; `has_conference`: the provider
-    makes a video meeting for it itself. `meeting` is the one we know of, whoever made it.
+    makes a video meeting for it itself. `meeting` is the one we know of, whoever made it. `movable` is false where the
+    provider told something that keeps it from being moved by us (it is paid for, or has several hosts).
     """
 
     provider = CharField(max_length=20)
@@ -36,6 +37,7 @@ class Booking(BaseModel):
     remote_updated_at = UtcDateTime()
     occasion_id = TextField(null=True)
     has_conference = BooleanField(default=False)
+    movable = BooleanField(default=True)
     meeting = ForeignKeyField(Meeting, null=True, on_delete="SET NULL")
 
     class Meta:
@@ -70,15 +72,20 @@ class Participant(BaseModel):
 
 
 class Operation(BaseModel):
-    """One intended change of a booking, and its fate: intent, hold, idempotency and history in one row.
+    """One intended change of a booking, and its fate: intent, idempotency and history in one row.
 
-    phase: claimed (nothing sent) -> sent -> settled. While `open` no other operation may touch the booking, and
-    [hold_start, hold_end) is taken for every participant.
+    phase: claimed (nothing sent) -> sent -> settled. Where a move is a new booking and then a cancellation of the old one:
+    sent -> booked (the new one, `to_external_id`, stands) -> settled, or -> undoing (the new one is to go again). While
+    `open` no other operation may touch the booking, and [hold_start, hold_end) is taken for everybody in `hold`.
+    `booking` is unknown while it is being made; `event_type` and `wish` (sealed JSON) say what is to be booked.
+    `linked_account`: through which it is written, for the provider's quotas. `checked`: the roles whose calendars were asked.
     """
 
     user = ForeignKeyField(User, null=True, on_delete="SET NULL")
     actor = ForeignKeyField(Person, on_delete="RESTRICT")
-    booking = ForeignKeyField(Booking, on_delete="CASCADE")
+    booking = ForeignKeyField(Booking, null=True, on_delete="CASCADE")
+    event_type = ForeignKeyField(EventType, null=True, on_delete="SET NULL")
+    linked_account = ForeignKeyField(LinkedAccount, null=True, on_delete="SET NULL")
     kind = CharField(max_length=12)
     state = CharField(max_length=16, default="IN_PROGRESS")
     phase = CharField(max_length=8, default="claimed")
@@ -86,11 +93,14 @@ class Operation(BaseModel):
     mutation = CharField(max_length=40)
     idempotency_key = CharField(max_length=200, null=True)
     input_hash = CharField(max_length=64)
-    from_external_id = TextField()
+    from_external_id = TextField(null=True)
+    to_external_id = TextField(null=True)
+    wish = TextField(null=True)
     hold_start = UtcDateTime(null=True)
     hold_end = UtcDateTime(null=True)
     reason = TextField(null=True)
     warnings = JsonText(default=list)
+    checked = JsonText(default=list)
     outcome = JsonText(null=True)
     sent_at = UtcDateTime(null=True)
     settled_at = UtcDateTime(null=True)
@@ -98,6 +108,19 @@ class Operation(BaseModel):
     lease_owner = CharField(max_length=64, null=True)
     lease_until = UtcDateTime(null=True)
     attempts = IntegerField(default=0)
+    attended_at = UtcDateTime(null=True)
+
+
+class Hold(BaseModel):
+    """That a person's time is taken by an operation under way; gone when the operation ends."""
+
+    operation = ForeignKeyField(Operation, on_delete="CASCADE")
+    person = ForeignKeyField(Person, on_delete="RESTRICT")
+    start = UtcDateTime()
+    end = UtcDateTime()
+
+    class Meta:
+        indexes = ((("operation", "person"), True), (("person", "start"), False))
 
 
 # One open operation per booking, and one meaning per idempotency key; both by the database, not by good manners.

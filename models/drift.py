@@ -1,6 +1,6 @@
 from peewee import CharField, ForeignKeyField, TextField
 
-from models.base import BaseModel
+from models.base import BaseModel, UtcDateTime
 from models.booking import Booking
 from models.linked_account import LinkedAccount
 
@@ -18,3 +18,4 @@ class Drift(BaseModel):
     kind = CharField(max_length=12)
     detail = TextField()
     logical_key = CharField(max_length=64, unique=True)
+    attended_at = UtcDateTime(null=True)

@@ -2,7 +2,7 @@
 
 from peewee import BooleanField, CharField, ForeignKeyField, TextField
 
-from models.base import BaseModel, UtcDateTime
+from models.base import BaseModel, JsonText, UtcDateTime
 
 
 class Person(BaseModel):
@@ -28,7 +28,11 @@ class PersonIdentity(BaseModel):
 
 
 class User(BaseModel):
-    """Who signs in: the subject of the application's identity issuer, with exactly one person."""
+    """Who signs in: the subject of the application's identity issuer, with exactly one person.
+
+    `time_zone` is what the issuer says, `chosen_time_zone` what the person set here, which goes before it. `channels`: by
+    which they are told, None: all. `reminders`: minutes before a meeting.
+    """
 
     class Meta:
         table_name = "app_user"  # `user` is a reserved word in PostgreSQL
@@ -40,3 +44,6 @@ class User(BaseModel):
     time_zone = TextField(null=True)
     is_admin = BooleanField(default=False)
     last_seen_at = UtcDateTime(null=True)
+    chosen_time_zone = TextField(null=True)
+    channels = JsonText(null=True)
+    reminders = JsonText(default=list)

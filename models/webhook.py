@@ -46,6 +46,7 @@ class WebhookEvent(BaseModel):
     lease_until = UtcDateTime(null=True)
     last_error = TextField(null=True)
     applied_at = UtcDateTime(null=True)
+    attended_at = UtcDateTime(null=True)
     booking = ForeignKeyField(Booking, null=True, on_delete="SET NULL")
 
     class Meta:
