@@ -11,10 +11,11 @@ from flask_cors import CORS
 
 import settings as configuration
 from models.base import connect, release_connection, use_clock
-from routes import common, development, graphql, oauth, operations, tokens, webhooks
+from routes import common, development, events, graphql, oauth, operations, tokens, webhooks
 from services import health, identity, jobs, logging
 from services.budgets import Budgets
 from services.clock import Clock, SystemClock
+from services.live_feed import Feed
 from services.metrics import Metrics
 from services.providers.base import ProviderSettings
 from services.providers.registry import PROVIDERS
@@ -46,7 +47,8 @@ class Convene:
 def assemble(settings: configuration.Settings, providers: dict[str, ProviderSettings], *, clock: Clock | None = None) -> Convene:
     """Wire the services, without any face. The models are bound to the database of `settings`."""
     clock = clock or SystemClock(timedelta(seconds=settings.clock_offset_seconds))
-    connect(settings.database_url, pool_size=settings.threads + jobs.THREADS)
+    # a live stream holds a thread and no connection; all of them share one reader
+    connect(settings.database_url, pool_size=settings.threads - settings.most_live_streams + jobs.THREADS + 1)
     use_clock(clock.now)
     metrics, budgets = Metrics(), Budgets(clock)
     key = _development_key() if settings.development else None
@@ -68,6 +70,7 @@ def assemble(settings: configuration.Settings, providers: dict[str, ProviderSett
         health=lambda slug, up: health.tell(clock, slug, up=up),
         metrics=metrics,
     )
+    rt.live = Feed(clock, metrics, rt.stopping, settings.most_live_streams)
     for slug, kind in PROVIDERS.items():
         # each provider is built from the settings class it declares itself
         rt.providers[slug] = kind(providers[slug], rt.transport, clock.now)  # type: ignore[call-arg]
@@ -91,13 +94,14 @@ def create_app(settings: configuration.Settings | None = None, *, convene: Conve
     app.register_blueprint(oauth.blueprint(rt))
     app.register_blueprint(webhooks.blueprint(rt))
     app.register_blueprint(tokens.blueprint(rt, convene.verifier))
+    app.register_blueprint(events.blueprint(rt))
     app.register_blueprint(operations.blueprint(rt, convene.scheduler.heartbeat_age))
     if rt.settings.development:
         app.register_blueprint(development.blueprint(rt, lambda email: _issue(rt, email)))
     CORS(
         app,
         origins=list(rt.settings.allowed_origins),
-        allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+        allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id"],
         expose_headers=["X-Request-Id"],
         methods=["GET", "POST"],
         max_age=600,

@@ -12,7 +12,7 @@ import sys
 bind = f"{os.environ.get('CONVENE_HOST', '127.0.0.1')}:{os.environ.get('CONVENE_PORT') or os.environ.get('PORT') or 8000}"
 workers = 1
 worker_class = "gthread"
-threads = int(os.environ.get("CONVENE_THREADS", "16"))
+threads = int(os.environ.get("CONVENE_THREADS", "48"))
 timeout = 60
 graceful_timeout = 30
 keepalive = 5

@@ -17,6 +17,7 @@ from services.providers.registry import PROVIDERS, ProviderSettings
 from services.vault import Vault, VaultError
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+THREADS_FOR_REQUESTS = 8
 
 
 class SettingsError(Exception):
@@ -46,7 +47,10 @@ class Settings(BaseSettings):
         description="Port on which gunicorn listens, on loopback unless told otherwise. `PORT` is understood too.",
     )
     host: str = Field(default="127.0.0.1", description="Address on which gunicorn listens.")
-    threads: int = Field(default=16, ge=4, description="Threads per process. Four at least: Cal.com calls us while we call it.")
+    threads: int = Field(default=48, ge=4, description="Threads per process. Four at least: Cal.com calls us while we call it.")
+    live_streams: int | None = Field(
+        default=None, ge=0, description="Live streams per process; each takes a thread, and eight are always left. Default: half of them."
+    )
     public_url: str = Field(default="", description="Where browsers and providers reach Convene, without a path.")
     sealing_keys: List = Field(
         default=(), repr=False, description="`id:key` pairs, comma-separated; key is 32 bytes in base64. The first seals, all of them open."
@@ -107,6 +111,12 @@ class Settings(BaseSettings):
             except VaultError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @property
+    def most_live_streams(self) -> int:
+        """How many threads may be taken up by live streams; requests keep eight."""
+        wanted = self.threads // 2 if self.live_streams is None else self.live_streams
+        return max(min(wanted, self.threads - THREADS_FOR_REQUESTS), 0)
 
     @property
     def public_is_loopback(self) -> bool:

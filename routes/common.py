@@ -60,6 +60,8 @@ def install(app: Flask, rt: Runtime) -> None:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Referrer-Policy", "no-referrer")
+        # Flask-CORS says so only where there are several origins
+        response.vary.add("Origin")
         rt.metrics.http_requests.labels(route, str(response.status_code)).inc()
         rt.metrics.http_seconds.labels(route).observe(seconds)
         # the route's pattern, not the path: paths carry endpoints, queries carry codes

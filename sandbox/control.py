@@ -1,12 +1,12 @@
 """The control face of the sandbox, under `/_sandbox`. All bodies and answers are JSON.
 
     GET    /_sandbox                        this text
-    POST   /_sandbox/reset                  empties everything: state, clock, faults, logs
+    POST   /_sandbox/reset                  empties everything: state, clock, faults, logs, mail
     GET    /_sandbox/state                  the whole world, secrets included
     GET    /_sandbox/clock                  {now, frozen, offsetSeconds}
     PUT    /_sandbox/clock                  {now: ISO} freezes, {offsetSeconds: n} shifts by n, {} goes back to real time
     GET    /_sandbox/faults                 all, with hits and waiting
-    POST   /_sandbox/faults                 {match: {method?, path?} or {webhook}, effect, times?: 1 or null, skip?: 0,
+    POST   /_sandbox/faults                 {match: {method?, path?}, {webhook} or {mail}, effect, times?: 1 or null, skip?: 0,
                                              share?: 1.0} -> {id}
     GET    /_sandbox/faults/{id}            one; ?waiting=1&timeout=10 answers as soon as so many requests are on hold
     POST   /_sandbox/faults/{id}/release    lets them go
@@ -37,10 +37,11 @@ from flask.typing import ResponseReturnValue
 from sandbox import snapshot, times
 from sandbox.calcom import control as calcom_control
 from sandbox.calendly import control as calendly_control
+from sandbox.mail import control as mail_control
 from sandbox.world import World
 from sandbox.zoom import control as zoom_control
 
-PROVIDERS = (calcom_control, calendly_control, zoom_control)
+PARTS = (mail_control, calcom_control, calendly_control, zoom_control)
 Json = dict[str, Any]
 blueprint = Blueprint("control", __name__, url_prefix="/_sandbox")
 
@@ -71,7 +72,7 @@ def _missing(what: str) -> ResponseReturnValue:
 
 @blueprint.get("")
 def manual() -> Response:
-    return Response("\n\n".join(str(part.__doc__) for part in (sys.modules[__name__], *PROVIDERS)), mimetype="text/plain")
+    return Response("\n\n".join(str(part.__doc__) for part in (sys.modules[__name__], *PARTS)), mimetype="text/plain")
 
 
 @blueprint.post("/reset")

@@ -5,17 +5,20 @@ until removed), `skip` lets that many matching events through first, `share` act
 
 Requests are matched by `method` (default any) and `path` (fnmatch against the full path with the provider's prefix):
 latency, status, drop, drip, malformed, hold. Webhooks are matched by `webhook` (a trigger name or `*`): duplicate, delay,
-drop, unsigned, wrong-signature, reorder, park.
+drop, unsigned, wrong-signature, reorder, park. Mail is matched by `mail` (fnmatch against a recipient's address):
+refuse-connection, temporary, permanent, lost-answer, slow, hold.
 """
 
 import random
 import threading
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 REQUEST_KINDS = {"latency", "status", "drop", "drip", "malformed", "hold"}
 WEBHOOK_KINDS = {"duplicate", "delay", "drop", "unsigned", "wrong-signature", "reorder", "park"}
+MAIL_KINDS = {"refuse-connection", "temporary", "permanent", "lost-answer", "slow", "hold"}
 _NUMBERS = ("seconds", "chunks", "count", "status")
 HOLD_LIMIT = 60.0  # seconds a request is held when nobody releases it
 
@@ -83,11 +86,15 @@ class Faults:
 
     def add(self, match: dict[str, str], effect: dict[str, Any], *, times: int | None = 1, skip: int = 0, share: float = 1.0) -> Fault:
         """Raises ValueError with a sentence for the person who asked."""
-        allowed = WEBHOOK_KINDS if "webhook" in match else REQUEST_KINDS
+        allowed = WEBHOOK_KINDS if "webhook" in match else MAIL_KINDS if "mail" in match else REQUEST_KINDS
         if effect.get("kind") not in allowed:
             raise ValueError(f"effect.kind must be one of {', '.join(sorted(allowed))}")
         if effect.get("when", "before") not in {"before", "after"}:
             raise ValueError("effect.when must be before or after")
+        if not isinstance(match.get("mail", ""), str):
+            raise ValueError("match.mail must be a recipient's address or a pattern")  # noqa: TRY004 - as below
+        if effect["kind"] == "refuse-connection" and match["mail"] != "*":
+            raise ValueError("match.mail must be * here: a connection is refused before it names a recipient")
         numbers = {"times": times or 0, "skip": skip, "share": share} | {name: effect.get(name, 0) for name in _NUMBERS}
         for name, value in numbers.items():
             if not isinstance(value, int | float):
@@ -101,18 +108,30 @@ class Faults:
     def for_request(self, method: str, path: str) -> list[Fault]:
         """The faults that act on this request now; each is counted as a hit."""
 
-        def matches(match: dict[str, str]) -> bool:
-            wanted = match.get("method", "*")
-            return wanted in {"*", method} and fnmatchcase(path, match.get("path", "*"))
+        def matches(fault: Fault) -> bool:
+            if fault.match.keys() & {"webhook", "mail"}:
+                return False
+            wanted = fault.match.get("method", "*")
+            return wanted in {"*", method} and fnmatchcase(path, fault.match.get("path", "*"))
 
-        return self._take(lambda match: "webhook" not in match and matches(match))
+        return self._take(matches)
 
     def for_webhook(self, event: str) -> list[Fault]:
-        return self._take(lambda match: match.get("webhook") in {"*", event})
+        return self._take(lambda fault: fault.match.get("webhook") in {"*", event})
 
-    def _take(self, matches: Any) -> list[Fault]:
+    def for_mail(self, kinds: Collection[str], recipients: Iterable[str] = ()) -> list[Fault]:
+        """Those of these kinds that match any of the recipients; a fault that matches several of them is hit once."""
+        known = [address.lower() for address in recipients]
+
+        def matches(fault: Fault) -> bool:
+            wanted = fault.match.get("mail", "").lower()
+            return fault.kind in kinds and (wanted == "*" or any(fnmatchcase(address, wanted) for address in known))
+
+        return self._take(matches)
+
+    def _take(self, matches: Callable[[Fault], bool]) -> list[Fault]:
         with self.changed:
-            return [fault for fault in self._faults.values() if matches(fault.match) and self._acts(fault)]
+            return [fault for fault in self._faults.values() if matches(fault) and self._acts(fault)]
 
     @staticmethod
     def _acts(fault: Fault) -> bool:

@@ -22,7 +22,8 @@ from sandbox.deliveries import Outgoing
 from sandbox.world import World
 
 blueprint = Blueprint("pages", __name__)
-FAULTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+FaultMenu = dict[str, tuple[str, dict[str, Any], dict[str, Any]]]
+FAULTS: FaultMenu = {
     "slow": ("The API answers two seconds late", {"path": "/calcom/v2/*"}, {"kind": "latency", "seconds": 2}),
     "down": ("The API answers 503", {"path": "/calcom/v2/*"}, {"kind": "status", "status": 503}),
     "lost": (
@@ -167,12 +168,17 @@ def act_on_booking(uid: str, action: str) -> Response:
 
 @blueprint.post("/page/faults")
 def add_fault() -> Response:
-    label, match, effect = FAULTS.get(request.form.get("fault", "")) or _unknown(FAULTS)
+    return _back(f"{add_chosen_fault(FAULTS)}.")
+
+
+def add_chosen_fault(menu: FaultMenu) -> str:
+    """Adds the one that the form chose; answers its label."""
+    label, match, effect = menu.get(request.form.get("fault", "")) or _unknown(menu)
     count = request.form.get("times", "1").strip()
     if count and (not count.isdigit() or int(count) < 1):
         raise InputError("How often must be a number from 1 up, or empty for: until removed.")
     _world().faults.add(dict(match), dict(effect), times=int(count) if count else None)
-    return _back(f"{label}.")
+    return label
 
 
 def _unknown(known: Iterable[str]) -> Any:

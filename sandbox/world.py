@@ -10,6 +10,7 @@ from sandbox.calendly.state import CalendlyState
 from sandbox.clock import Clock
 from sandbox.deliveries import Deliveries
 from sandbox.faults import Faults
+from sandbox.mail.box import Mailbox
 from sandbox.requests import RequestLog
 from sandbox.snapshot import State
 from sandbox.zoom.state import ZoomState
@@ -19,19 +20,21 @@ class World:
     """All state behind one lock.
 
     Only what a provider would keep in its database (and the clock) is saved to the state file. Logs, faults, rate-limit
-    windows and parked deliveries live in memory.
+    windows and parked deliveries live in memory; mail in its own folder, or in memory too.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, mailbox: Path | None = None) -> None:
         self.lock = threading.RLock()
         self.path = path
         self.clock = Clock()
         self.faults = Faults()
         self.requests = RequestLog()
         self.deliveries = Deliveries(self.clock, self.faults)
+        self.mail = Mailbox(self.clock, mailbox)
         self.calcom, self.calendly, self.zoom = CalcomState(), CalendlyState(), ZoomState()
         # Where this sandbox is reached: some providers name everything by its full address.
         self.url = ""
+        self.smtp_url = ""  # empty: no mail server is running
         # Counts committed writes. A request remembers the count at its arrival: whatever was committed later happened
         # concurrently with it.
         self.commits = 0
@@ -60,7 +63,7 @@ class World:
         return {"calcom": self.calcom, "calendly": self.calendly, "zoom": self.zoom}
 
     def reset(self) -> None:
-        """Empty, with a real clock, no faults and no logs. Requests on hold are let go."""
+        """Empty, with a real clock, no faults, no logs and no mail. Requests on hold are let go."""
         self.faults.clear()
         with self.lock:
             self.clock.reset()
@@ -68,6 +71,7 @@ class World:
             self.save()
         self.requests.clear()
         self.deliveries.clear()
+        self.mail.clear()
 
     def _load(self, saved: dict[str, Any]) -> None:
         self.commits = saved["commits"]

@@ -11,7 +11,7 @@ from schema.people import Host
 from schema.problems import ConnectionUnusable, InvalidInput, NotFound, ProviderFailure, answered
 from schema.scalars import ParticipantRole, Provider, TimeZone
 from schema.slots import Slot
-from services import availability
+from services import availability, notices
 
 DEFAULT_MAX_AGE = 300
 
@@ -40,7 +40,7 @@ class Notice:
     connect_provider: Provider | None = strawberry.field(description="Connecting this provider would help.")
 
     @classmethod
-    def of(cls, notice: availability.Notice) -> "Notice":
+    def of(cls, notice: notices.Notice) -> "Notice":
         return cls(
             code=WarningCode(notice.code),
             message=notice.message,

@@ -20,7 +20,7 @@ from schema.connections import Edge, Key, cut, page, size
 from schema.context import Context, Info, given
 from schema.event_types import EventType, shown
 from schema.scalars import BookingOrder, BookingStatus, ParticipantRole, Provider, TimeZone
-from services import bookings, change_rules
+from services import bookings, change_rules, policies
 from services.errors import NotFound
 
 PARTIES = {"COACH", "MENTEE"}
@@ -152,6 +152,16 @@ class Batch:
             for row in query.order_by(RecordingRow.start, RecordingRow.id):
                 grouped.setdefault(row.meeting_id, []).append(row)
         return grouped
+
+    @cached_property
+    def rules(self) -> dict[str, policies.Rules]:
+        return policies.of_bookings(self.rows)
+
+    @cached_property
+    def moves(self) -> dict[str, int]:
+        """Counted only where somebody set a limit."""
+        limited = [booking_id for booking_id, rules in self.rules.items() if rules.most_moves is not None]
+        return policies.moves_of(limited) if limited else {}
 
     @cached_property
     def busy(self) -> set[str]:
@@ -296,17 +306,33 @@ def _knows_address(info: Info, booking: Row, viewer_role: str | None, of: Partic
 
 def _rescheduling(info: Info, row: Row, batch: Batch) -> Rescheduling:
     rt, role = info.context.rt, batch.role(row)
-    blockers = change_rules.move_blockers(row, role, batch.hosts.get(row.id), rt.clock.now(), busy=row.id in batch.busy)
+    rules, is_mentee = batch.rules[row.id], role == "MENTEE"
+    blockers = change_rules.blockers(
+        row,
+        role,
+        batch.hosts.get(row.id),
+        rt.clock.now(),
+        busy=row.id in batch.busy,
+        action="move",
+        rules=rules,
+        moves=batch.moves.get(row.id, 0),
+    )
     page_url = change_rules.page_instead(rt, row, blockers, "move")
     mode = RescheduleMode.PROVIDER_PAGE if page_url else (RescheduleMode.NONE if blockers else RescheduleMode.API)
     return Rescheduling(
         mode=mode,
         blocked_by=[RescheduleBlocker(b) for b in blockers],
         provider_page_url=page_url,
-        closes_at=row.end if mode is RescheduleMode.API else None,
-        moves_left=None,
-        reason_required=False,
+        closes_at=_closes_at(row, rules if is_mentee else None) if mode is RescheduleMode.API else None,
+        moves_left=policies.moves_left(rules, row.id, batch.moves) if is_mentee else None,
+        reason_required=is_mentee and rules.reason_required,
     )
+
+
+def _closes_at(row: Row, rules: policies.Rules | None) -> datetime:
+    start: datetime = row.start
+    end: datetime = row.end
+    return start - rules.move_notice if rules and rules.move_notice else end
 
 
 HISTORY_KEY = Key("history", ChangeRow.at, ChangeRow.id, lambda row: row.at, descending=True)

@@ -86,11 +86,13 @@ def _encode(key: Key, row: Any) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([key.name, to_ms(key.read(row)), row.id])).decode().rstrip("=")
 
 
-def _decode(key: Key, cursor: str) -> tuple[datetime, str]:
+def _decode(key: Key, cursor: str) -> tuple[int, str]:
+    """Milliseconds, as they are stored: a column of a subquery knows no other way to compare."""
     try:
         name, at, row_id = orjson.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
         if (name, type(at), type(row_id)) == (key.name, int, str):
-            return from_ms(at), row_id
+            from_ms(at)  # one that is no time is no cursor of ours
+            return at, row_id
     except (ValueError, TypeError, binascii.Error, OverflowError) as error:
         raise BadUserInput(BAD_CURSOR) from error
     raise BadUserInput(BAD_CURSOR)

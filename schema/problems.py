@@ -133,6 +133,16 @@ class SourceUnverified(Problem):
     can_accept: bool = strawberry.field(description="The mover may take the risk (the mentee's side only).")
 
 
+@strawberry.type(description="The provider's quota for this is used up.")
+class QuotaExhausted(Problem):
+    reset_at: datetime = strawberry.field(description="When there is some again.")
+
+
+@strawberry.type(description="The viewer asked this too often.")
+class TooManyRequests(Problem):
+    retry_at: datetime = strawberry.field(description="When it is answered again.")
+
+
 @strawberry.type(description="A rule of the coach's, or of the provider's, forbids it.")
 class PolicyViolation(Problem):
     rule: str = strawberry.field(description="The rule's name.")
@@ -194,6 +204,8 @@ TYPES: dict[type[errors.ConveneError], Callable[[Any, Any], Any]] = {
     errors.ProviderFailure: lambda _i, e: ProviderFailure(
         code=e.failure_code, message=e.message, retryable=e.may_retry, retry_at=e.retry_at
     ),
+    errors.QuotaExhausted: lambda _i, e: QuotaExhausted(code=e.code, message=e.message, reset_at=e.reset_at),
+    errors.TooManyRequests: lambda _i, e: TooManyRequests(code=e.code, message=e.message, retry_at=e.retry_at),
     errors.SlotUnavailable: _slot_unavailable,
     errors.SourceUnverified: _unverified,
     errors.PolicyViolation: lambda _i, e: PolicyViolation(code=e.code, message=e.message, rule=e.rule),

@@ -22,6 +22,7 @@ from schema.problems import (
     PolicyViolation,
     Problem,
     ProviderFailure,
+    QuotaExhausted,
     SlotUnavailable,
     SourceUnverified,
     answered,
@@ -95,11 +96,6 @@ class BookingNotReschedulable(Problem):
 @strawberry.type(description="The booking cannot be cancelled now.")
 class BookingNotCancellable(Problem):
     blocked_by: list[RescheduleBlocker] = strawberry.field(description="What stands in the way.")
-
-
-@strawberry.type(description="The provider's quota for this is used up.")
-class QuotaExhausted(Problem):
-    reset_at: datetime = strawberry.field(description="When there is some again.")
 
 
 RescheduleBookingResult = Annotated[
@@ -189,7 +185,7 @@ def reschedule(info: Info, input: Given[RescheduleBookingInput]) -> RescheduleBo
     try:
         done = rescheduling.reschedule(info.context.rt, info.context.viewer, request, input.idempotency_key)
     except errors.InProgress as unknown:
-        return RescheduleInProgress(operation=_operation(unknown))
+        return RescheduleInProgress(operation=operation_of(unknown))
     if isinstance(done, OnProviderPage):
         return RescheduleOnProviderPage(url=done.url, message=done.message)
     booking = Booking.by_id(info, done.booking_id)
@@ -201,7 +197,7 @@ def reschedule(info: Info, input: Given[RescheduleBookingInput]) -> RescheduleBo
         booking=booking,
         previous_start=previous_start,
         previous_end=done.previous_end or booking.end,
-        checked=_people(info, booking, lambda p: p.role == "COACH"),
+        checked=_people(info, booking, lambda p: p.role in done.checked),
         warnings=warnings,
         notifications_queued_for=_people(info, booking, lambda p: p.person_id in done.notified),
     )
@@ -219,14 +215,14 @@ def cancel(info: Info, input: Given[CancelBookingInput]) -> CancelBookingResult:
             key=input.idempotency_key,
         )
     except errors.InProgress as unknown:
-        return CancelInProgress(operation=_operation(unknown))
+        return CancelInProgress(operation=operation_of(unknown))
     if isinstance(done, OnProviderPage):
         return CancelOnProviderPage(url=done.url, message=done.message)
     booking = Booking.by_id(info, done.booking_id)
     return BookingCancelled(booking=booking, notifications_queued_for=_people(info, booking, lambda p: p.person_id in done.notified))
 
 
-def _operation(unknown: errors.InProgress) -> BookingOperation:
+def operation_of(unknown: errors.InProgress) -> BookingOperation:
     return BookingOperation.of(Operation.get_by_id(unknown.operation_id))
 
 

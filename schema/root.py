@@ -6,11 +6,13 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 # Aliases: in the classes below the plain names are the contract's fields.
-from schema import atoms, people, rescheduling
+from schema import atoms, creating, deciding, people, policies, rescheduling, slot_reasons
+from schema import attention as trouble
 from schema import availability as slots
 from schema import bookings as meetings
 from schema import event_types as kinds
 from schema import linked_accounts as links
+from schema import live as stream
 from schema import notifications as news
 from schema import operations as intents
 from schema import schedules as hours
@@ -38,6 +40,12 @@ class Query:
     availability: slots.AvailabilityResult = strawberry.field(
         resolver=slots.find, description="Free slots of an event type, or of a booking that is to move."
     )
+    explain_slot: slot_reasons.ExplainSlotResult = strawberry.field(
+        resolver=slot_reasons.explain, description="Why a slot can or cannot be had."
+    )
+    policy: policies.Policy = strawberry.field(
+        resolver=policies.mine, description="The viewer's rules for moving and cancelling, in general or for one of their event types."
+    )
     bookings: meetings.BookingConnection | None = strawberry.field(
         resolver=meetings.listed, description="Bookings in which the viewer takes part."
     )
@@ -52,6 +60,12 @@ class Query:
     )
     webhook_events: inbox.WebhookEventConnection | None = strawberry.field(
         resolver=inbox.listed, description="The inbox; admins only (others: null with a FORBIDDEN error)."
+    )
+
+    attention: trouble.AttentionItemConnection | None = strawberry.field(
+        resolver=trouble.listed,
+        description="Stuck operations, dead webhooks and e-mails, drift: what and what to do; admins only (others: null with a FORBIDDEN "
+        "error).",
     )
 
 
@@ -77,10 +91,23 @@ class Mutation:
     create_event_type: kinds.CreateEventTypeResult = strawberry.mutation(resolver=kinds.create, description="Make an event type.")
     update_event_type: kinds.UpdateEventTypeResult = strawberry.mutation(resolver=kinds.update, description="Change an event type.")
     update_schedule: hours.UpdateScheduleResult = strawberry.mutation(resolver=hours.update, description="Change working hours.")
+    create_booking: creating.CreateBookingResult = strawberry.mutation(resolver=creating.create, description="Make a booking.")
     reschedule_booking: rescheduling.RescheduleBookingResult = strawberry.mutation(
         resolver=rescheduling.reschedule, description="Move a booking; it keeps its id."
     )
     cancel_booking: rescheduling.CancelBookingResult = strawberry.mutation(resolver=rescheduling.cancel, description="Cancel a booking.")
+    confirm_booking: deciding.DecideBookingResult = strawberry.mutation(
+        resolver=deciding.confirm, description="A coach answers a PENDING booking: yes."
+    )
+    decline_booking: deciding.DecideBookingResult = strawberry.mutation(
+        resolver=deciding.decline, description="A coach answers a PENDING booking: no."
+    )
+    update_policy: policies.UpdatePolicyResult = strawberry.mutation(
+        resolver=policies.update, description="A coach's rules for moving and cancelling."
+    )
+    resolve_attention: trouble.ResolveAttentionResult = strawberry.mutation(
+        resolver=trouble.resolve, description="Do something about an item of `attention`; admins only."
+    )
     sync_bookings: links.SyncBookingsResult = strawberry.mutation(
         resolver=links.sync_bookings, description="Read the provider's list of bookings now."
     )
@@ -90,6 +117,10 @@ class Mutation:
     start_atoms_session: atoms.StartAtomsSessionResult = strawberry.mutation(
         resolver=atoms.start,
         description="A handle for Cal.com Atoms in this browser session: clientId, apiUrl, refreshUrl and the current access token.",
+    )
+    start_live_updates: stream.LiveUpdatesTicket = strawberry.mutation(
+        resolver=stream.start,
+        description="A ticket for GET /events: what changes for the viewer, as server-sent events (docs/live-updates.md).",
     )
     replay_webhook_events: inbox.ReplayWebhookEventsResult = strawberry.mutation(
         resolver=inbox.replay, description="Apply deliveries again; admins only."

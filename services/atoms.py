@@ -15,7 +15,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from models import AtomsSession, HandedOutToken, LinkedAccount
 from models.base import new_id, to_ms
 from services import limits, tokens
-from services.errors import ConveneError, NotConnected
+from services.errors import ConveneError, NotConnected, ProviderFailure
 from services.identity import Viewer
 from services.logging import get_logger
 from services.providers.base import AccessToken
@@ -94,7 +94,8 @@ def hand_out(rt: Runtime, account_id: str) -> AccessToken:
 
     Raises ProviderFailure RATE_LIMITED after thirty in a minute for one account, and like tokens.ensure_valid.
     """
-    limits.spend(rt, f"handed-out:{account_id}", most=30, span=timedelta(minutes=1))
+    if retry_at := limits.spend(rt, f"handed-out:{account_id}", most=30, span=timedelta(minutes=1)):
+        raise ProviderFailure("Too many tokens were asked for. Wait a moment.", code="RATE_LIMITED", retry_at=retry_at)
     token = tokens.ensure_valid(rt, account_id)
     list(
         HandedOutToken.insert(id=new_id(), linked_account=account_id, token_hash=_hash(token.value))

@@ -1,35 +1,29 @@
-"""Free slots of an event type, or of a booking that is to move: the coach's side.
+"""Free slots of an event type, or of a booking that is to move: both parties considered, whatever their providers.
 
-Cached per linked account, subject and UTC day, with the time each day was told. A warm read makes no provider call.
-Grid and rules are the provider's own; here they are only kept, cut to the window and turned into local days. What a coach
-with several linked accounts has in the others is taken out: to whoever books it is one calendar.
+The coach's side begins with the provider's own slots: grid, hours, buffers and rules are its own. They are cached per linked
+account, subject and UTC day, with the time each day was told; a warm read makes no provider call. What either party has
+elsewhere is taken out (services/sides.py).
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from models import EventType, LinkedAccount, Participant, User
+from models import Booking, EventType, LinkedAccount, Participant, User
 from services import availability_cache as cache
-from services import bookings, calendars, intervals, linked_accounts, tokens
+from services import bookings, calendars, intervals, linked_accounts, sides, tokens
 from services.availability_cache import Days
-from services.calendars import DAY, Elsewhere, Source, Subject
+from services.calendars import DAY, Source, Subject
 from services.errors import FieldProblem, InvalidInput, NotFound, ProviderError, ProviderFailure
 from services.identity import Viewer, zone
-from services.intervals import Span
+from services.notices import Notice, mentee_not_connected
 from services.runtime import Runtime
+from services.sides import Side
 
 LONGEST_WINDOW = timedelta(days=92)
 FARTHEST = timedelta(days=731)
 WARM_DAYS = 14
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the asker should know; `code` is a WarningCode."""
-
-    code: str
-    message: str
-    connect_provider: str | None = None
+LOOK_BACK, LOOK_AHEAD = timedelta(days=1), timedelta(days=8)
+ALTERNATIVES = 5
 
 
 @dataclass(frozen=True)
@@ -64,31 +58,81 @@ def find(
     zone_name: str | None,
     max_age: timedelta,
 ) -> Availability:
-    """Free starts in [start, end). Raises NotFound, InvalidInput, ConnectionUnusable and ProviderFailure."""
+    """Free starts in [start, end) for all who must be free. Raises NotFound, InvalidInput, ConnectionUnusable, ProviderFailure."""
     _check_window(rt.clock.now(), start, end, max_age)
-    if booking_id is not None:
-        subject = of_booking(rt, viewer, booking_id, minutes)
-    else:
-        subject = _of_event_type(rt, viewer, event_type_id or "", minutes)
+    subject, attends = target(rt, viewer, booking_id=booking_id, event_type_id=event_type_id, minutes=minutes)
     now = rt.clock.now()
-    starts, as_of, asked, error = _starts(rt, subject, max(start, now), end, max_age)
-    warnings = _warnings(rt, viewer, subject)
-    if error:
-        warnings.append(Notice("STALE", f"These times were last checked at {as_of:%H:%M} UTC; the calendar cannot be reached now."))
+    found = mutual(rt, subject, attends, max(start, now), end, max_age)
+    warnings = []
+    if attends == viewer.person_id and found.mentee is not None and not found.mentee.linked:
+        provider = rt.providers[subject.account.provider]
+        warnings.append(mentee_not_connected(provider.label, provider.slug))
+    if found.stale:
+        warnings.append(Notice("STALE", f"These times were last checked at {found.as_of:%H:%M} UTC; the calendar cannot be reached now."))
+    if found.coach.unknown:
+        warnings.append(Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now."))
+    if found.mentee is not None and found.mentee.unknown:
+        warnings.append(Notice("SOURCE_UNAVAILABLE", "The mentee's calendar cannot be asked now: these times leave it out."))
+    sources = [found.source, *found.coach.sources, *(found.mentee.sources if found.mentee else [])]
+    return Availability(found.starts(), subject.minutes, zone_name or viewer.time_zone, now, sources, warnings)
+
+
+@dataclass(frozen=True)
+class Mutual:
+    """What is known of a window: `told` are the starts that the coach's provider offers, in minutes."""
+
+    subject: Subject
+    told: list[int]
+    source: Source
+    coach: Side
+    mentee: Side | None
+    as_of: datetime
+    stale: bool
+
+    def free(self, *, mentee: bool = True) -> list[int]:
+        """Those that work for the coach, and (unless told otherwise) for the mentee within their hours."""
+        length = self.subject.minutes
+        free = intervals.free_of(self.told, length, self.coach.taken())
+        if mentee and self.mentee is not None:
+            free = intervals.free_of(free, length, self.mentee.taken())
+            if self.mentee.hours is not None:
+                free = intervals.within(free, length, self.mentee.hours)
+        return free
+
+    def starts(self) -> list[datetime]:
+        return [at(minute) for minute in self.free()]
+
+
+def at(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)
+
+
+def mutual(rt: Runtime, subject: Subject, attends: str | None, start: datetime, end: datetime, max_age: timedelta) -> Mutual:
+    """Both parties' time in [start, end). `attends`: the person who attends, where one does. Raises as `find` does."""
+    starts, as_of, asked, error = _starts(rt, subject, start, end, max_age)
     state = calendars.state_of(asked=asked, error=error)
     source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, state, as_of)
-    others = calendars.elsewhere(rt, subject, max(start, now), end, max_age) if end > now else Elsewhere()
-    if others.unknown:
-        warnings.append(Notice("SOURCE_UNAVAILABLE", "Another calendar of the coach's cannot be asked now."))
-    free = _without(starts, subject.minutes, others.busy)
-    return Availability(free, subject.minutes, zone_name or viewer.time_zone, now, [source, *others.sources], warnings)
+    # what begins inside may end after it
+    until = end + timedelta(minutes=subject.minutes) if end > start else start
+    coach = sides.coach(rt, subject, start, until, max_age)
+    mentee = sides.mentee(rt, attends, sides.name_of(attends), subject.moving, start, until, max_age) if attends else None
+    return Mutual(subject, [intervals.minute(one) for one in starts], source, coach, mentee, as_of, stale=error)
 
 
-def _without(starts: list[datetime], minutes: int, busy: list[Span]) -> list[datetime]:
-    if not busy:
-        return starts
-    free = set(intervals.free_of([intervals.minute(at) for at in starts], minutes, busy))
-    return [at for at in starts if intervals.minute(at) in free]
+def alternatives(rt: Runtime, subject: Subject, attends: str | None, start: datetime) -> list[tuple[datetime, datetime]]:
+    """Up to five slots near `start` that work for everybody: the next ones, and where there are none the ones before.
+
+    Help and no promise: where it cannot be asked there are none.
+    """
+    now = rt.clock.now()
+    try:
+        found = mutual(rt, subject, attends, max(start - LOOK_BACK, now), max(start, now) + LOOK_AHEAD, timedelta(minutes=5))
+    except (ProviderError, ProviderFailure):
+        return []
+    free = [one for one in found.starts() if one != start]
+    near = [one for one in free if one > start] + [one for one in reversed(free) if one < start]
+    length = timedelta(minutes=subject.minutes)
+    return [(one, one + length) for one in sorted(near[:ALTERNATIVES])]
 
 
 def _check_window(now: datetime, start: datetime, end: datetime, max_age: timedelta) -> None:
@@ -108,7 +152,24 @@ def _check_window(now: datetime, start: datetime, end: datetime, max_age: timede
 # ---- subjects ------------------------------------------------------------------------------------------------------------
 
 
-def _of_event_type(rt: Runtime, viewer: Viewer, event_type_id: str, minutes: int | None) -> Subject:
+def target(
+    rt: Runtime, viewer: Viewer, *, booking_id: str | None, event_type_id: str | None, minutes: int | None
+) -> tuple[Subject, str | None]:
+    """What slots are asked of, and the person who attends: the booking's mentee, or whoever would book."""
+    if booking_id is not None:
+        subject = of_booking(rt, viewer, booking_id, minutes)
+        return subject, attendee_of(subject.moving)
+    subject = of_event_type(rt, viewer, event_type_id or "", minutes)
+    return subject, None if subject.host_id == viewer.person_id else viewer.person_id
+
+
+def attendee_of(booking: Booking | None) -> str | None:
+    mentee = sides.mentee_of(booking) if booking else None
+    return mentee.person_id if mentee else None
+
+
+def of_event_type(rt: Runtime, viewer: Viewer, event_type_id: str, minutes: int | None) -> Subject:
+    """Its free slots, of one of its lengths. Raises NotFound and InvalidInput."""
     row = EventType.get_or_none((EventType.id == event_type_id) & EventType.active)
     account = _account(row.linked_account_id) if row else None
     if row is None or account is None or (row.hidden and row.host_id != viewer.person_id):
@@ -120,13 +181,22 @@ def _of_event_type(rt: Runtime, viewer: Viewer, event_type_id: str, minutes: int
     if own is not None and not rt.providers[row.provider].capabilities.slots_by_length:
         label = rt.providers[row.provider].label
         raise InvalidInput.of("durationMinutes", f"{label} tells free times for {row.duration_minutes} minutes only.")
-    user = User.get_by_id(account.user_id)
-    return Subject(account, row.external_id, minutes or row.duration_minutes, own, None, row.host_id, user.name or account.name or "")
+    return subject_of_event_type(row, account, minutes)
+
+
+def subject_of_event_type(row: EventType, account: LinkedAccount, minutes: int | None) -> Subject:
+    own = minutes if minutes not in {None, row.duration_minutes} else None
+    name = User.get_by_id(account.user_id).name or account.name or ""
+    return Subject(account, row.external_id, minutes or row.duration_minutes, own, None, row.host_id, name)
 
 
 def of_booking(rt: Runtime, viewer: Viewer, booking_id: str, minutes: int | None = None) -> Subject:
     """Where a booking of the viewer's can move. Raises NotFound, InvalidInput and ConnectionUnusable."""
-    booking = bookings.visible(viewer, booking_id)
+    return subject_of(rt, bookings.visible(viewer, booking_id), minutes)
+
+
+def subject_of(rt: Runtime, booking: Booking, minutes: int | None = None) -> Subject:
+    """The same for any booking."""
     length = bookings.minutes_of(booking)
     if minutes is not None and minutes != length:
         raise InvalidInput.of("durationMinutes", f"A move cannot resize: this booking lasts {length} minutes.")
@@ -147,26 +217,6 @@ def of_booking(rt: Runtime, viewer: Viewer, booking_id: str, minutes: int | None
 def _account(account_id: str | None) -> LinkedAccount | None:
     found: LinkedAccount | None = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
     return found
-
-
-def _warnings(rt: Runtime, viewer: Viewer, subject: Subject) -> list[Notice]:
-    if subject.moving is None or subject.host_id == viewer.person_id:
-        return []
-    warning = mentee_not_connected(rt, viewer, subject.moving.provider)
-    return [warning] if warning else []
-
-
-def mentee_not_connected(rt: Runtime, viewer: Viewer, slug: str) -> Notice | None:
-    """What a mentee without a usable link is told before and after moving a booking."""
-    account = LinkedAccount.get_or_none((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug) & LinkedAccount.connected)
-    if account is not None and account.problem_code not in tokens.NEEDS_PERSON:
-        return None
-    return Notice(
-        "MENTEE_NOT_CONNECTED",
-        "We can't check your calendar for conflicts without access. The times shown are based on the coach's availability. "
-        f"Want to connect your {rt.providers[slug].label} account now?",
-        slug,
-    )
 
 
 # ---- cache ---------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 
-from models import Booking, BookingExternalId, LinkedAccount
+from models import Booking, BookingChange, BookingExternalId, LinkedAccount, Operation
 from models.base import new_id
 from services import tokens
 from services.providers.base import Auth, RemoteBooking
@@ -69,19 +69,21 @@ def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict
     booking there. Raises ProviderError.
     """
     provider, listed = rt.scheduling(slug), known or {}
+    replaces = provider.capabilities.replaces
 
-    def get(uid: str) -> RemoteBooking | None:
-        return listed.get(uid) or provider.booking(auth, uid)
+    def get(uid: str, *, fresh: bool = False) -> RemoteBooking | None:
+        found = (None if fresh else listed.get(uid)) or provider.booking(auth, uid)
+        return joined(found) if found and replaces else found
 
     here = get(external_id)
-    if here is None:
+    if here is None or (replaces and half_made(here)):
         return []
     chain = [here]
     while (previous_id := chain[0].previous_id) and len(chain) < LONGEST_CHAIN and not _recorded(slug, chain[0].external_id):
         previous = get(previous_id)
         if previous is not None and previous.next_id != chain[0].external_id and previous_id in listed:
             # it was listed before it was moved: ask for it as it is now
-            previous = provider.booking(auth, previous_id)
+            previous = get(previous_id, fresh=True)
         if previous is None:
             break
         if previous.next_id != chain[0].external_id:
@@ -95,6 +97,48 @@ def read_chain(rt: Runtime, slug: str, auth: Auth, external_id: str, known: dict
             break
         chain.append(following)
     return chain
+
+
+def moved_to(start: datetime) -> str:
+    """The reason with which we cancel what a new booking has replaced; it tells our cancellation from anybody else's."""
+    return f"Moved to {start:%d %b %Y, %H:%M} UTC."
+
+
+def linked(old: RemoteBooking, new: RemoteBooking) -> list[RemoteBooking]:
+    """The two as one chain, as a provider with a move of its own would tell them."""
+    return [replace(old, next_id=new.external_id), replace(new, previous_id=old.external_id)]
+
+
+def joined(remote: RemoteBooking) -> RemoteBooking:
+    """With the links that only we know: a move that was a new booking, and a cancellation of the old one by us."""
+    ours = (Operation.kind == "MOVED") & ((Operation.state == "COMPLETED") | (Operation.open & (Operation.phase == "booked")))
+    if remote.previous_id is None:
+        before = Operation.get_or_none(ours & (Operation.to_external_id == remote.external_id))
+        if before is not None:
+            remote = replace(remote, previous_id=before.from_external_id)
+    if remote.next_id is None and remote.status == "CANCELLED":
+        after = Operation.get_or_none(ours & (Operation.from_external_id == remote.external_id) & Operation.to_external_id.is_null(False))
+        if after is not None and (remote.cancellation_reason or "").startswith(moved_to(after.hold_start)):
+            remote = replace(remote, next_id=after.to_external_id)
+    return remote
+
+
+def half_made(remote: RemoteBooking) -> bool:
+    """Whether it is the new half of a move that is under way, or that was undone: none of anybody else's business."""
+    if remote.mark is None:
+        return False
+    operation = Operation.get_or_none((Operation.id == remote.mark) & (Operation.kind == "MOVED"))
+    if operation is None or operation.hold_start != remote.start:
+        return False
+    if operation.open:
+        return operation.to_external_id in {None, remote.external_id} and not _gave_way(operation)
+    return operation.state in {"UNDONE", "REFUSED"} and remote.status == "CANCELLED"
+
+
+def _gave_way(operation: Operation) -> bool:
+    """The old booking is gone by our doing, as far as we have recorded it."""
+    key = move_key(str(operation.from_external_id), str(operation.to_external_id))
+    return BookingChange.select().where(BookingChange.logical_key == key).exists()
 
 
 def _recorded(slug: str, external_id: str) -> bool:

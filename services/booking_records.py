@@ -15,11 +15,11 @@ from typing import Any
 import orjson
 
 from models import (
-    AvailabilityCache,
     Booking,
     BookingChange,
     BookingExternalId,
     EventType,
+    Hold,
     LinkedAccount,
     Notification,
     Operation,
@@ -29,7 +29,7 @@ from models import (
     WebhookEvent,
 )
 from models.base import for_update, new_id, transactional
-from services import claims, drift, meetings, notifications, people
+from services import availability_cache, claims, drift, meetings, notifications, people
 from services.booking_chains import Change, changes_of, move_key
 from services.logging import get_logger
 from services.providers.base import RemoteBooking, RemotePerson
@@ -84,7 +84,7 @@ def record(
     if current:
         changed |= _participants(booking, tail, person_ids)
     _adopt_account(booking, account_id)
-    operation = Operation.get_or_none((Operation.booking == booking.id) & Operation.open) if joins else None
+    operation = _made_by(booking, chain) or (Operation.get_or_none((Operation.booking == booking.id) & Operation.open) if joins else None)
     news = [change for change in changes if _insert(rt, booking, change, source, operation)]
     if (news or changed) and not added:
         Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
@@ -148,6 +148,9 @@ def _absorb(booking: Booking, other: Booking) -> None:
     busy = Operation.select().where((Operation.booking == booking.id) & Operation.open).exists()
     if busy:
         settled = {"state": "NEEDS_ATTENTION", "open": False, "due_at": None, "outcome": {"type": "attention"}}
+        Hold.delete().where(
+            Hold.operation.in_(Operation.select(Operation.id).where((Operation.booking == other.id) & Operation.open))
+        ).execute()
         Operation.update(**settled).where((Operation.booking == other.id) & Operation.open).execute()
     for model in (Operation, BookingChange, BookingExternalId, Notification, WebhookEvent):
         model.update(booking=booking.id).where(model.booking == other.id).execute()
@@ -228,6 +231,7 @@ def _fields(rt: Runtime, booking_id: str, slug: str, remote: RemoteBooking) -> d
         "remote_updated_at": remote.updated_at,
         "occasion_id": remote.occasion_id,
         "has_conference": remote.conference is not None,
+        "movable": remote.movable,
     }
 
 
@@ -327,6 +331,25 @@ def _insert(rt: Runtime, booking: Booking, change: Change, source: str, operatio
     return bool(rows)
 
 
+def _made_by(booking: Booking, chain: list[RemoteBooking]) -> Operation | None:
+    """The operation that meant this booking to be made, which learns here what it is called.
+
+    The mark alone proves nothing, since whoever books may write one: time and event type must be those that were meant.
+    """
+    head = chain[0]
+    operation = Operation.get_or_none((Operation.id == head.mark) & (Operation.kind == "BOOKED")) if head.mark else None
+    if operation is None or operation.hold_start != head.start or operation.to_external_id not in {None, head.external_id}:
+        return None
+    kind = EventType.get_or_none(EventType.id == operation.event_type_id)
+    if kind is None or kind.external_id != head.event_type_id or kind.provider != booking.provider:
+        return None
+    if operation.to_external_id is None:
+        Operation.update(booking=booking.id, to_external_id=head.external_id).where(Operation.id == operation.id).execute()
+        operation = Operation.get_by_id(operation.id)
+    found: Operation | None = operation if operation.booking_id == booking.id else None
+    return found
+
+
 def change_of(operation: Operation) -> BookingChange | None:
     """The recorded change that an operation meant."""
     found: BookingChange | None = BookingChange.get_or_none(BookingChange.operation == operation.id)
@@ -336,7 +359,7 @@ def change_of(operation: Operation) -> BookingChange | None:
 def _meant(operation: Operation, change: Change) -> bool:
     if change.kind == "MOVED":
         return change.new_start == operation.hold_start and change.facts.startswith(f"{operation.from_external_id}>")
-    return change.facts == operation.from_external_id
+    return change.facts == (operation.to_external_id if operation.kind == "BOOKED" else operation.from_external_id)
 
 
 def _actor(booking: Booking, email: str | None) -> tuple[str | None, str | None]:
@@ -363,8 +386,7 @@ def _forget_availability(rt: Runtime, booking: Booking) -> None:
         .join(Participant, on=(Participant.person == User.person))
         .where(Participant.booking == booking.id)
     )
-    LinkedAccount.update(calendar_changed_at=rt.clock.now()).where(LinkedAccount.id.in_(accounts)).execute()
-    AvailabilityCache.delete().where(AvailabilityCache.linked_account.in_(accounts)).execute()
+    availability_cache.forget(rt, accounts)
 
 
 def seal(rt: Runtime, table: str, row_id: str, column: str, text: str | None) -> str | None:

@@ -167,6 +167,8 @@ def _known(slug: str, ids: list[str]) -> dict[str, tuple[str, datetime, str, dat
 
 def _apply(rt: Runtime, account: LinkedAccount, slug: str, external_id: str, listed: dict[str, RemoteBooking]) -> booking_records.Recorded:
     chain = booking_chains.read_chain(rt, slug, tokens.auth_of(account), external_id, listed)
+    if not chain:
+        return booking_records.Recorded("", added=False, changed=False)
     return booking_records.record(rt, account.id, slug, chain, source="RECONCILER")
 
 

@@ -1,9 +1,9 @@
-"""Whose calendar is asked for slots, and when its person is taken elsewhere: to whoever books a coach it is one calendar."""
+"""Whose calendar is asked for slots, and when an account's person is taken."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from models import Booking, LinkedAccount, Participant
+from models import Booking, LinkedAccount
 from services import availability_cache as cache
 from services import intervals, tokens
 from services.availability_cache import Days
@@ -46,35 +46,6 @@ class Source:
     as_of: datetime | None
 
 
-@dataclass(frozen=True)
-class Elsewhere:
-    """When the coach is taken outside the account that is asked for slots, and how well that is known."""
-
-    busy: list[Span] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
-    unknown: bool = False
-    """A calendar that is linked and should be usable could not be asked."""
-
-
-def elsewhere(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age: timedelta) -> Elsewhere:
-    """Busy times of the coach's other linked accounts, and their bookings there as Convene knows them."""
-    spans: list[Span] = []
-    sources, unknown = [], False
-    for account in others_of(rt, subject.account):
-        if account.problem_code in tokens.NEEDS_PERSON:
-            sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, "NOT_CONNECTED", None))
-            continue
-        found, as_of, state = _busy(rt, account, start, end, max_age)
-        spans += found
-        unknown |= state == "UNAVAILABLE"
-        sources.append(Source(subject.host_id, subject.host_name, "COACH", account.provider, state, as_of))
-    if subject.moving is not None:
-        # through a calendar that both providers look at, the booking that moves may stand there as well
-        itself = intervals.covering(subject.moving.start, subject.moving.end)
-        spans = [span for span in spans if span != itself]
-    return Elsewhere(intervals.merged([*spans, *_booked(subject, start, end)]), sources, unknown)
-
-
 def others_of(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
     scheduling = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
     query = LinkedAccount.select().where(
@@ -86,28 +57,12 @@ def others_of(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
     return list(query.order_by(LinkedAccount.provider))
 
 
-def _booked(subject: Subject, start: datetime, end: datetime) -> list[Span]:
-    rows = (
-        Booking.select(Booking.start, Booking.end)
-        .join(Participant)
-        .where(
-            (Participant.person == subject.host_id)
-            & Participant.role.in_(["COACH", "MENTEE"])
-            # as a host of this account the provider itself looks at them
-            & ((Booking.provider != subject.account.provider) | (Participant.role == "MENTEE"))
-            & (Booking.id != (subject.moving.id if subject.moving else ""))
-            & Booking.status.in_(["PENDING", "CONFIRMED"])
-            & (Booking.start < end)
-            & (Booking.end > start)
-        )
-        .tuples()
-    )
-    return [intervals.covering(*row) for row in rows]
-
-
-def _busy(
+def busy(
     rt: Runtime, account: LinkedAccount, start: datetime, end: datetime, max_age: timedelta
 ) -> tuple[list[Span], datetime | None, str]:
+    """(when the account's person is taken, as of when, SourceState); what could not be asked is answered as last known."""
+    if end <= start:
+        return [], rt.clock.now(), "CACHED"
     wanted = cache.days_of(start, end)
     cached = cache.known(account.id, BUSY, wanted)
     fresh_from = rt.clock.now() - max_age

@@ -1,14 +1,12 @@
 """Cancelling a booking: through an operation, once, and both parties told."""
 
-from typing import Any
-
 from models import Booking
-from services import bookings, operations, tokens
+from services import bookings, operations, policies, tokens
 from services.change_outcomes import Changed, attempt, recorded_outcome
-from services.change_rules import SENTENCES, OnProviderPage, caller, move_blockers, page_instead, party
+from services.change_rules import SENTENCES, OnProviderPage, caller, check_reason, check_rules, page_instead, party, stands_in_the_way
 from services.errors import BookingNotCancellable, InvalidInput
 from services.identity import Viewer
-from services.operations import Intent, Plan
+from services.operations import Intent, Plan, Verdict
 from services.rescheduling import LONGEST_REASON
 from services.runtime import Runtime
 
@@ -30,9 +28,12 @@ def cancel(
         page = rt.scheduling(booking.provider).booking_page(booking.external_id, "cancel")
         if page:
             return OnProviderPage(page, "Leave this group event on the provider's page; cancelling here would end it for everybody.")
-    blockers = [b for b in move_blockers(booking, role, bookings.host_account(booking), rt.clock.now(), busy=False) if b != "GROUP_EVENT"]
-    if page := page_instead(rt, booking, blockers, "cancel"):
+    found = stands_in_the_way(booking, role, rt.clock.now(), "cancel", busy=False)
+    if page := page_instead(rt, booking, found, "cancel"):
         return OnProviderPage(page, "This booking can only be cancelled on the provider's own page.")
+    check_rules(found, "cancel")
+    if not found:
+        check_reason(role, policies.of_booking(booking), reason)
     operation, new = operations.begin(
         rt,
         viewer,
@@ -49,15 +50,16 @@ def cancel(
         auth, _ = caller(rt, viewer, booking, role)
     rt.step("operation.checked")
     provider = rt.scheduling(booking.provider)
-    return attempt(rt, booking, operation, lambda: provider.cancel(auth, operation.from_external_id, reason=reason))
+    return attempt(rt, operation, lambda: provider.cancel(auth, operation.from_external_id, reason=reason))
 
 
-def _check_cancel(rt: Runtime, role: str, booking: Booking) -> list[Any]:
-    host = bookings.host_account(booking)
+def _check_cancel(rt: Runtime, role: str, booking: Booking) -> Verdict:
     busy = bool(bookings.busy_with_operations([booking.id]))
-    blockers = [b for b in move_blockers(booking, role, host, rt.clock.now(), busy=busy) if b != "GROUP_EVENT"]
-    if blockers:
-        raise BookingNotCancellable(SENTENCES[blockers[0]], *blockers)
+    found = stands_in_the_way(booking, role, rt.clock.now(), "cancel", busy=busy)
+    check_rules(found, "cancel")
+    if found:
+        raise BookingNotCancellable(SENTENCES[found[0]], *found)
+    host = bookings.host_account(booking)
     if host is not None and host.problem_code in tokens.NEEDS_PERSON:
         raise tokens.unusable(rt, host)
-    return []
+    return Verdict()

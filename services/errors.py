@@ -15,6 +15,8 @@
     │   ├── IdempotencyKeyReused
     │   ├── PolicyViolation, StaleBooking, BookingNotReschedulable, BookingNotCancellable
     │   ├── SlotUnavailable, SourceUnverified
+    │   ├── QuotaExhausted            the provider's cap for this is used up until `reset_at`
+    │   ├── TooManyRequests           of this caller
     │   ├── ConnectionUnusable        only the person can repair the link
     │   └── ProviderFailure           passes by itself, or is the operator's to repair
     └── ProviderError                 what one call to a provider came to; services turn it into a Problem
@@ -28,7 +30,8 @@
             ├── InvalidGrant          the refresh token or code is spent, revoked or unknown
             ├── InvalidClient         our own client id or secret is wrong
             ├── InsufficientScope
-            └── PlanRequired          the account may not do this at all
+            ├── PlanRequired          the account may not do this at all
+            └── Unbookable            nobody may, through the API
 
 `message` is always fit for the user's eyes: no token, no uid, no SQL.
 """
@@ -245,6 +248,28 @@ class SourceUnverified(Problem):
         self.person_id, self.name, self.role, self.can_accept = person_id, name, role, can_accept
 
 
+class QuotaExhausted(Problem):
+    """The provider's cap on what may be done through its API is used up; `reset_at` is when there is some again."""
+
+    code = "QUOTA_EXHAUSTED"
+    retryable = True
+
+    def __init__(self, message: str, reset_at: datetime) -> None:
+        super().__init__(message)
+        self.reset_at = reset_at
+
+
+class TooManyRequests(Problem):
+    """This caller has asked this too often; `retry_at` is when it is answered again."""
+
+    code = "TOO_MANY_REQUESTS"
+    retryable = True
+
+    def __init__(self, message: str, retry_at: datetime) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+
+
 class InProgress(ConveneError):
     """The outcome of the caller's own operation is not known yet; not a problem but an answer of its own."""
 
@@ -347,6 +372,16 @@ class InsufficientScope(Refused):
     def __init__(self, provider: str, scopes: list[str]) -> None:
         super().__init__(provider, "insufficient scope", status=403)
         self.scopes = scopes
+
+
+class Unbookable(Refused):
+    """The API has no way to book this. `message` says why, fit for the user."""
+
+    code = "UNBOOKABLE"
+
+    def __init__(self, provider: str, message: str) -> None:
+        super().__init__(provider, message)
+        self.message = message
 
 
 class PlanRequired(Refused):

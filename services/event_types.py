@@ -60,6 +60,10 @@ def upsert(rt: Runtime, account: LinkedAccount, host: str, remote: RemoteEventTy
         "requires_confirmation": remote.requires_confirmation,
         "is_group": remote.is_group,
         "scheduling_url": remote.scheduling_url,
+        "questions": [[one.key, one.text, one.required, list(one.choices)] for one in remote.questions],
+        "buffer_before": remote.buffer_before,
+        "buffer_after": remote.buffer_after,
+        "notice_minutes": remote.notice_minutes,
         **more,
     }
     rows = list(

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -31,6 +31,8 @@ KEYS_LIVE_SECONDS = 600
 KEYS_PAUSE_SECONDS = 10
 MAX_TOKEN = 16_384
 SEEN_EVERY = timedelta(minutes=5)
+LATEST_EXPIRY = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""An `exp` may be any number; one behind this is no date."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,12 @@ class Claims:
     name: str | None
     time_zone: str | None
     admin: bool
+    expires_at: datetime
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who is calling, for one request."""
+    """Who is calling, for one request; `session_ends_at` is when the token expires that it came with."""
 
     user_id: str
     person_id: str
@@ -54,6 +57,7 @@ class Viewer:
     email: str | None
     time_zone: str
     is_admin: bool
+    session_ends_at: datetime
 
 
 class Verifier:
@@ -153,6 +157,7 @@ class Verifier:
             name=name.strip() if isinstance(name, str) and name.strip() else None,
             time_zone=zone if isinstance(zone, str) and is_zone(zone) else None,
             admin=claims.get(s.claim_admin) is True,
+            expires_at=datetime.fromtimestamp(min(LATEST_EXPIRY, claims["exp"]), UTC),
         )
 
 
@@ -205,6 +210,7 @@ def sign_in(rt: Runtime, claims: Claims) -> Viewer:
         email=claims.email,
         time_zone=claims.time_zone or user.time_zone or "UTC",
         is_admin=claims.admin,
+        session_ends_at=claims.expires_at,
     )
 
 

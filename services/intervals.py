@@ -27,6 +27,26 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
+def widened(spans: Iterable[Span], before: int, after: int) -> list[Span]:
+    """What a slot that needs `before` free minutes ahead of it and `after` behind it must not meet."""
+    return merged((start - after, end + before) for start, end in spans)
+
+
+def meets(slot: Span, spans: Iterable[Span]) -> bool:
+    return any(start < slot[1] and slot[0] < end for start, end in spans)
+
+
+def within(starts: Sequence[int], length: int, open_: Sequence[Span]) -> list[int]:
+    """Those of the ascending starts whose [start, start + length) lies wholly in one of the merged open spans; one pass."""
+    found, position = [], 0
+    for start in starts:
+        while position < len(open_) and open_[position][1] < start + length:
+            position += 1
+        if position < len(open_) and open_[position][0] <= start:
+            found.append(start)
+    return found
+
+
 def free_of(starts: Sequence[int], length: int, busy: Sequence[Span]) -> list[int]:
     """Those of the ascending starts whose [start, start + length) meets none of the merged busy spans; one pass over both."""
     found, position = [], 0

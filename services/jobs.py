@@ -22,10 +22,11 @@ from services import (
     availability_cache,
     booking_sync,
     budgets,
-    change_outcomes,
     claims,
+    completer,
     event_types,
     linked_accounts,
+    live,
     meeting_work,
     operations,
     revocations,
@@ -117,6 +118,7 @@ def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     atoms.clean_up(rt)
     webhooks.clean_up(rt)
     operations.clean_up(rt)
+    live.clean_up(rt)
     budgets.clean_up(rt.clock)
     linked_accounts.plan_missing_work(rt)
     return CLEAN_UP_EVERY
@@ -203,12 +205,12 @@ def settle_operations(rt: Runtime) -> int:
 
 def _settle(rt: Runtime, operation: Operation) -> None:
     try:
-        change_outcomes.complete(rt, operation)
+        completer.complete(rt, operation)
         rt.metrics.job_runs.labels("operations", "ok").inc()
     except Exception:
         log.exception("operation could not be settled", operation=operation.id)
         rt.metrics.job_runs.labels("operations", "failed").inc()
-        change_outcomes.later(rt, operation)
+        completer.later(rt, operation)
 
 
 JOBS: dict[str, Callable[[Runtime], int]] = {
@@ -334,3 +336,4 @@ class Scheduler:
             self._ring(name)
         for thread in self._threads:
             thread.join()
+        self._rt.live.stop()

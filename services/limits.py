@@ -1,17 +1,16 @@
 """How often somebody may ask for something, counted in the database for all replicas together."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from peewee import Case, Value
 
 from models import RateBucket
 from models.base import new_id, to_ms
-from services.errors import ProviderFailure
 from services.runtime import Runtime
 
 
-def spend(rt: Runtime, key: str, *, most: int, span: timedelta) -> None:
-    """Count one of `most` in a window of `span` that begins with the first. Raises ProviderFailure RATE_LIMITED.
+def spend(rt: Runtime, key: str, *, most: int, span: timedelta) -> datetime | None:
+    """Count one of `most` in a window of `span` that begins with the first; answers when the next begins where it was too many.
 
     One statement, so that any number of replicas may spend from it at once.
     """
@@ -31,5 +30,4 @@ def spend(rt: Runtime, key: str, *, most: int, span: timedelta) -> None:
         .tuples()
         .execute()
     )
-    if remaining < 0:
-        raise ProviderFailure("Too many tokens were asked for. Wait a moment.", code="RATE_LIMITED", retry_at=reset_at)
+    return reset_at if remaining < 0 else None

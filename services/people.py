@@ -6,7 +6,7 @@ a verified e-mail claim or a completed link, never otherwise.
 
 from collections.abc import Iterable
 
-from models import BookingChange, EventType, Notification, Operation, Participant, Person, PersonIdentity, User
+from models import BookingChange, EventType, Hold, Notification, Operation, Participant, Person, PersonIdentity, User
 from models.base import for_update, new_id, transactional
 
 Identity = tuple[str, str]  # ("email", address) or (provider slug, the provider's user id)
@@ -99,8 +99,12 @@ def _merge(loser: str, winner: str) -> None:
     Participant.delete().where((Participant.person == loser) & Participant.booking.in_(doubled)).execute()
     told = Notification.select(Notification.logical_key).where(Notification.person == winner)
     Notification.delete().where((Notification.person == loser) & Notification.logical_key.in_(told)).execute()
+    # an operation that held both of them holds the one that they are
+    both = Hold.select(Hold.operation).where(Hold.person == winner)
+    Hold.delete().where((Hold.person == loser) & Hold.operation.in_(both)).execute()
     for model, column in (
         (Participant, Participant.person),
+        (Hold, Hold.person),
         (Operation, Operation.actor),
         (BookingChange, BookingChange.actor),
         (Notification, Notification.person),

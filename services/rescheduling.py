@@ -1,38 +1,40 @@
 """Moving a booking: through an operation, everything or nothing, and both parties told.
 
 Cal.com answers a move with a *new* booking, is not idempotent, and sends its webhook before it answers. So: intent
-first, one call, and whatever is not known is read back through the old booking's successor, never sent again.
+first, one call, and whatever is not known is read back through the old booking's successor, never sent again. Where a
+provider has no move, the new booking is made first and the old one cancelled then (services/replacing.py).
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from models import Booking, Participant
+from models import Booking, Operation, Participant
 from models.base import to_ms
-from services import availability, bookings, calendars, intervals, operations, tokens
-from services.availability import Notice, mentee_not_connected
+from services import availability, bookings, notices, operations, replacing, sides, slot_checks, tokens
 from services.bookings import minutes_of
 from services.change_outcomes import Changed, attempt, recorded_outcome
-from services.change_rules import OPEN_STATUSES, SENTENCES, OnProviderPage, caller, clashes, move_blockers, page_instead, party
-from services.errors import (
-    BookingNotReschedulable,
-    Conflict,
-    FieldProblem,
-    InvalidInput,
-    ProviderError,
-    ProviderFailure,
-    SlotDetails,
-    SlotUnavailable,
-    SourceUnverified,
+from services.change_rules import (
+    OPEN_STATUSES,
+    SENTENCES,
+    OnProviderPage,
+    caller,
+    check_reason,
+    check_rules,
+    clashes,
+    page_instead,
+    party,
+    stands_in_the_way,
 )
+from services.errors import BookingNotReschedulable, FieldProblem, InvalidInput, ProviderError, SlotUnavailable
 from services.identity import Viewer
-from services.operations import Intent, Plan
+from services.linked_accounts import failure
+from services.operations import Intent, Plan, Verdict
+from services.policies import of_booking as rules_of
+from services.providers.base import Auth
 from services.runtime import Runtime
+from services.slot_checks import Role, Wanted
 
 LONGEST_REASON = 1000
-ALTERNATIVES = 5
-LOOK_AHEAD = timedelta(days=8)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,26 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
 
     The same key again gives the same outcome, also after a crash.
     """
+    intent = _intent(request, key)
+    if (earlier := operations.replay(viewer, intent)) is not None:
+        return recorded_outcome(earlier)
+    booking = bookings.visible(viewer, request.booking_id)
+    role = party(viewer, booking, "move")
+    _validate(rt, booking, request)
+    found = stands_in_the_way(booking, role, rt.clock.now(), "move", busy=False)
+    if page := page_instead(rt, booking, found, "move") or _page_for_overlap(rt, booking, request):
+        return _on_page(rt, booking, page)
+    check_rules(found, "move")
+    if not found:
+        check_reason(role, rules_of(booking), request.reason)
+    wanted = _wanted(rt, booking, role, request)
+    try:
+        return _move(rt, viewer, intent, booking, role, request, wanted)
+    except SlotUnavailable as refused:
+        raise (slot_checks.with_alternatives(rt, wanted, refused) if wanted else refused) from refused
+
+
+def _intent(request: MoveRequest, key: str) -> Intent:
     payload = {
         "bookingId": request.booking_id,
         "newStart": to_ms(request.new_start),
@@ -58,18 +80,27 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
         "expectedVersion": request.expected_version,
         "acceptConflicts": request.accept_conflicts,
     }
-    intent = Intent("rescheduleBooking", key, payload)
-    if (earlier := operations.replay(viewer, intent)) is not None:
-        return recorded_outcome(earlier)
-    booking = bookings.visible(viewer, request.booking_id)
-    role = party(viewer, booking, "move")
-    _validate_move(rt, booking, request)
-    new_end = request.new_start + (booking.end - booking.start)
-    blockers = move_blockers(booking, role, bookings.host_account(booking), rt.clock.now(), busy=False)
-    if page := page_instead(rt, booking, blockers, "move"):
-        label = rt.providers[booking.provider].label
-        return OnProviderPage(page, f"This booking can only be moved on {label}'s own page. It keeps its id here when it is moved there.")
-    plan = Plan("MOVED", request.new_start, new_end, request.reason)
+    return Intent("rescheduleBooking", key, payload)
+
+
+def _wanted(rt: Runtime, booking: Booking, role: str, request: MoveRequest) -> Wanted | None:
+    """None for a booking of a deleted event type, or of a host who is not linked: there are no slots to look at."""
+    if booking.event_type_external_id is None or bookings.host_account(booking) is None:
+        return None
+    end = request.new_start + (booking.end - booking.start)
+    subject = availability.subject_of(rt, booking)
+    asked_by: Role = "COACH" if role == "COACH" else "MENTEE"
+    return Wanted(subject, availability.attendee_of(booking), asked_by, request.new_start, end, request.accept_conflicts)
+
+
+def _move(
+    rt: Runtime, viewer: Viewer, intent: Intent, booking: Booking, role: str, request: MoveRequest, wanted: Wanted | None
+) -> Changed | OnProviderPage:
+    host, replaces = bookings.host_account(booking), rt.providers[booking.provider].capabilities.replaces
+    end = request.new_start + (booking.end - booking.start)
+    mentee = sides.mentee_of(booking)
+    wish = {"eventType": booking.event_type_external_id, "email": mentee.email} if replaces and mentee else None
+    plan = Plan("MOVED", request.new_start, end, request.reason, account_id=host.id if host else None, wish=wish)
     operation, new = operations.begin(
         rt,
         viewer,
@@ -77,25 +108,67 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
         booking.id,
         plan,
         expected_version=request.expected_version,
-        check=lambda row, parts: _check_move(rt, viewer, role, row, parts, request),
+        check=lambda row, parts: _check(rt, viewer, role, row, parts, request),
     )
     if not new:
         return recorded_outcome(operation)
     rt.step("operation.begun")
+    return _send(rt, viewer, booking, operation, role, request, wanted)
+
+
+def _send(
+    rt: Runtime, viewer: Viewer, booking: Booking, operation: Operation, role: str, request: MoveRequest, wanted: Wanted | None
+) -> Changed | OnProviderPage:
+    verdict, checked = Verdict(), tuple[str, ...]()
     with operations.unsent(rt, operation):
-        _check_coach(rt, viewer, booking.id, role, (request.new_start, new_end))
+        if wanted is not None:
+            verdict, checked = slot_checks.ask(rt, wanted, Verdict(list(operation.warnings or ())))
         auth, by_email = caller(rt, viewer, booking, role)
     rt.step("operation.checked")
-    provider = rt.rescheduling(booking.provider)
+    if rt.providers[booking.provider].capabilities.replaces:
+        return _replace(rt, booking, operation, auth, verdict, checked)
+    provider, start, old = rt.rescheduling(booking.provider), request.new_start, str(operation.from_external_id)
     return attempt(
         rt,
-        booking,
         operation,
-        lambda: provider.reschedule(auth, operation.from_external_id, start=request.new_start, by_email=by_email, reason=request.reason),
+        lambda: provider.reschedule(auth, old, start=start, by_email=by_email, reason=request.reason),
+        verdict=verdict,
+        checked=checked,
     )
 
 
-def _validate_move(rt: Runtime, booking: Booking, request: MoveRequest) -> None:
+def _replace(
+    rt: Runtime, booking: Booking, operation: Operation, auth: Auth, verdict: Verdict, checked: tuple[str, ...]
+) -> Changed | OnProviderPage:
+    provider = rt.replacing(booking.provider)
+    with operations.unsent(rt, operation):
+        try:
+            draft = provider.replacement(auth, str(operation.from_external_id), start=operation.hold_start, mark=operation.id)
+            quotas = provider.quotas(auth)
+        except ProviderError as error:
+            raise failure(rt, booking.provider, error) from error
+    if draft is None:
+        operations.refuse(operation, rt.clock.now())
+        return _on_page(rt, booking, provider.booking_page(booking.external_id, "move") or "")
+    return replacing.attempt(rt, operation, auth, draft, verdict=verdict, checked=checked, quotas=quotas)
+
+
+def _page_for_overlap(rt: Runtime, booking: Booking, request: MoveRequest) -> str | None:
+    """Where a new booking is made first, the old one still blocks its own time."""
+    if not rt.providers[booking.provider].capabilities.replaces:
+        return None
+    length = booking.end - booking.start
+    overlaps = booking.start < request.new_start + length and request.new_start < booking.end
+    open_ = booking.status in OPEN_STATUSES and booking.end > rt.clock.now()
+    return rt.scheduling(booking.provider).booking_page(booking.external_id, "move") if overlaps and open_ else None
+
+
+def _on_page(rt: Runtime, booking: Booking, page: str) -> OnProviderPage:
+    label = rt.providers[booking.provider].label
+    return OnProviderPage(page, f"This booking can only be moved on {label}'s own page. It keeps its id here when it is moved there.")
+
+
+def _validate(rt: Runtime, booking: Booking, request: MoveRequest) -> None:
     problems = []
     if request.new_start <= rt.clock.now():
         problems.append(FieldProblem(("newStart",), "The new start lies in the past."))
@@ -114,78 +187,25 @@ def _validate_move(rt: Runtime, booking: Booking, request: MoveRequest) -> None:
         raise InvalidInput(*problems)
 
 
-def _check_move(
-    rt: Runtime, viewer: Viewer, role: str, booking: Booking, participants: list[Participant], request: MoveRequest
-) -> list[dict[str, Any]]:
-    """Under the locks: state, and what Convene itself knows of everybody's time. Answers warnings to keep."""
-    host = bookings.host_account(booking)
+def _check(rt: Runtime, viewer: Viewer, role: str, booking: Booking, participants: list[Participant], request: MoveRequest) -> Verdict:
+    """Under the locks: state, rules, and what Convene itself knows of everybody's time."""
     busy = bool(bookings.busy_with_operations([booking.id]))
-    blockers = move_blockers(booking, role, host, rt.clock.now(), busy=busy)
-    if blockers:
-        raise BookingNotReschedulable(SENTENCES[blockers[0]], *blockers)
+    found = stands_in_the_way(booking, role, rt.clock.now(), "move", busy=busy)
+    check_rules(found, "move")
+    if found:
+        raise BookingNotReschedulable(SENTENCES[found[0]], *found)
+    host = bookings.host_account(booking)
     if host is not None and host.problem_code in tokens.NEEDS_PERSON:
         raise tokens.unusable(rt, host)
-    warnings = []
-    if role == "MENTEE" and (warning := mentee_not_connected(rt, viewer, booking.provider)):
-        warnings.append(_kept(warning))
-    new_end = request.new_start + (booking.end - booking.start)
-    linked_mentee_moves = role == "MENTEE" and not warnings
-    conflicts = clashes(viewer, booking, participants, request.new_start, new_end)
-    if conflicts:
-        coachs = any(conflict.role == "COACH" for conflict in conflicts)
-        can_accept = not coachs and not linked_mentee_moves
-        if not (can_accept and request.accept_conflicts):
-            who = "The coach" if coachs else ("You" if role == "MENTEE" else "The mentee")
-            verb = "have" if who == "You" else "has"
-            raise SlotUnavailable(f"{who} {verb} something else at that time.", SlotDetails(conflicts, [], can_accept))
-        warnings.append(_kept(Notice("MENTEE_CONFLICT", "The mentee has something else at that time.")))
-    return warnings
-
-
-def _check_coach(rt: Runtime, viewer: Viewer, booking_id: str, role: str, span: tuple[datetime, datetime]) -> None:
-    """Ask the coach's calendar now; the booking that moves does not block itself. Raises SlotUnavailable, SourceUnverified."""
-    start, end = span
-    if Booking.get_by_id(booking_id).event_type_external_id is None:
-        return  # a booking of a deleted event type: Cal.com itself checks the slot when it moves it
-    subject = availability.of_booking(rt, viewer, booking_id)
-    first = max(start - timedelta(days=1), rt.clock.now())
-    try:
-        days = availability.fetch(rt, subject, _day(first), _day(start + LOOK_AHEAD))
-    except (ProviderError, ProviderFailure) as error:
-        raise _unverified(subject, getattr(error, "retry_at", None)) from error
-    others = calendars.elsewhere(rt, subject, first, start + LOOK_AHEAD, timedelta(0))
-    if others.unknown:
-        raise _unverified(subject, None)
-    told = sorted(minute for starts, _ in days.values() for minute in starts)
-    free = [datetime.fromtimestamp(minute * 60, UTC) for minute in intervals.free_of(told, subject.minutes, others.busy)]
-    if start in free:
-        return
-    reason = "BUSY" if role == "COACH" else "OTHER_PARTY_UNAVAILABLE"
-    length = end - start
-    later = [at for at in free if at > start] + [at for at in reversed(free) if at < start]
-    raise SlotUnavailable(
-        "The coach is not available at that time.",
-        SlotDetails(
-            [Conflict(subject.host_id, subject.host_name, "COACH", reason, start, end)],
-            [(at, at + length) for at in sorted(later[:ALTERNATIVES])],
-        ),
-    )
-
-
-def _unverified(subject: calendars.Subject, when: datetime | None) -> SourceUnverified:
-    advice = f"Try again after {when:%H:%M:%S} UTC." if when else "Try again in a moment."
-    return SourceUnverified(
-        f"The coach's calendar cannot be asked right now, so the move was not made. {advice}",
-        person_id=subject.host_id,
-        name=subject.host_name,
-        role="COACH",
-        can_accept=False,
-    )
-
-
-def _day(at: datetime) -> str:
-    return at.astimezone(UTC).date().isoformat()
-
-
-def _kept(warning: Notice) -> dict[str, Any]:
-    return {"code": warning.code, "message": warning.message, "connect": warning.connect_provider}
+    mentee = sides.mentee_of(booking)
+    linked = mentee is not None and sides.is_linked(rt, mentee.person_id)
+    verdict = Verdict()
+    if role == "MENTEE" and not linked:
+        provider = rt.providers[booking.provider]
+        verdict.warnings.append(notices.mentee_not_connected(provider.label, provider.slug).kept())
+    parties = {p.person_id: (p.name, p.role) for p in participants if p.role in operations.PARTIES}
+    end = request.new_start + (booking.end - booking.start)
+    conflicts = clashes(viewer, parties, request.new_start, end, besides=booking)
+    asked_by: Role = "COACH" if role == "COACH" else "MENTEE"
+    verdict.warnings += slot_checks.judge(asked_by, conflicts, accept=request.accept_conflicts, mentee_linked=linked).warnings
+    return verdict

@@ -10,8 +10,20 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from services.clock import Clock
+from services.live_feed import Feed
 from services.metrics import Metrics
-from services.providers.base import ManagedUsers, Meetings, Provider, Rescheduling, Revoking, ScheduleChanging, Scheduling
+from services.providers.base import (
+    Bookable,
+    Deciding,
+    ManagedUsers,
+    Meetings,
+    Provider,
+    Replacing,
+    Rescheduling,
+    Revoking,
+    ScheduleChanging,
+    Scheduling,
+)
 from services.providers.transport import Transport
 from services.vault import Vault
 from settings import Settings
@@ -48,6 +60,7 @@ class Runtime:
     demo_people: tuple[DemoPerson, ...] = ()
     legacy_webhook_secret: str = field(default="", repr=False)
     transport: Transport = field(init=False)
+    live: Feed = field(init=False)
     wake: Callable[[str], None] = field(default=lambda _job: None)
     step: Callable[[str], None] = field(default=lambda _name: None)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -57,8 +70,17 @@ class Runtime:
         """The provider as one with event types and bookings; only for what came from such a one (its capabilities say so)."""
         return cast("Scheduling", self.providers[slug])
 
+    def bookable(self, slug: str) -> Bookable:
+        return cast("Bookable", self.providers[slug])
+
     def rescheduling(self, slug: str) -> Rescheduling:
         return cast("Rescheduling", self.providers[slug])
+
+    def replacing(self, slug: str) -> Replacing:
+        return cast("Replacing", self.providers[slug])
+
+    def deciding(self, slug: str) -> Deciding:
+        return cast("Deciding", self.providers[slug])
 
     def schedule_changing(self, slug: str) -> ScheduleChanging:
         return cast("ScheduleChanging", self.providers[slug])

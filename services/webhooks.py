@@ -269,9 +269,12 @@ def _chain(rt: Runtime, event: WebhookEvent, delivery: Delivery, external_id: st
         auth = booking_chains.reader(rt, event.provider, event.linked_account_id)
         return booking_chains.read_chain(rt, event.provider, auth, external_id)
     except ConnectionUnusable:
-        if delivery.told is None or not _stands_by_itself(event.provider, delivery.told):
+        if delivery.told is None:
             raise
-        return [delivery.told]
+        told = booking_chains.joined(delivery.told)
+        if not _stands_by_itself(event.provider, told):
+            raise
+        return [] if booking_chains.half_made(told) else [told]
 
 
 def _stands_by_itself(slug: str, told: RemoteBooking) -> bool:

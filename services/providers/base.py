@@ -61,8 +61,14 @@ class Capabilities:
     """It can make accounts for people: it is a `ManagedUsers`."""
 
     # of scheduling providers
+    books: bool = False
+    """A booking can be made through the API: it is a `Bookable`."""
     reschedules: bool = False
     """A booking can be moved through the API: it is a `Rescheduling`."""
+    replaces: bool = False
+    """It has no move, but a new booking can take an old one's place: it is a `Replacing`."""
+    decides: bool = False
+    """Bookings can wait for the host's decision: it is a `Deciding`."""
     anonymous: bool = False
     """A booking can be read and changed by whoever knows its id, without a token."""
     places: bool = False
@@ -189,6 +195,57 @@ class RemoteEventType:
     scheduling_url: str | None
     active: bool = True
     """False: it is there, but nobody can book it."""
+    questions: tuple["Question", ...] = ()
+    buffer_before: int = 0
+    buffer_after: int = 0
+    """Minutes around a booking that must be free as well, as far as the provider tells them; likewise the notice."""
+    notice_minutes: int = 0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of the booking form, by the key under which it is answered. No choices: any text will do."""
+
+    key: str
+    text: str
+    required: bool
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BookingWish:
+    """A booking as it is to be made. `minutes` None: the event type's own length. Answers by the question's key.
+
+    `mark` finds it again; it goes where the provider keeps a caller's own data.
+    """
+
+    event_type_id: str
+    start: datetime
+    minutes: int | None
+    name: str
+    email: str
+    time_zone: str
+    answers: tuple[tuple[str, str], ...]
+    mark: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A booking ready to be sent, `body` in the provider's words; the rest finds it again."""
+
+    event_type_id: str
+    start: datetime
+    email: str = field(repr=False)
+    mark: str
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Quota:
+    """At most so many bookings may be made through the API of one account within the span."""
+
+    most: int
+    span: timedelta
 
 
 @dataclass(frozen=True)
@@ -257,6 +314,10 @@ class RemoteBooking:
     """Found while reading: that booking was its predecessor, and went on as another one."""
     incomplete: bool = False
     """The provider is still preparing a part of it (its conference): read it again soon."""
+    mark: str | None = None
+    """Of the wish that it was made from. Anybody who books could write one there: it proves nothing by itself."""
+    movable: bool = True
+    """False: something about it keeps it from being moved through the API."""
 
 
 @dataclass(frozen=True)
@@ -424,10 +485,40 @@ class Scheduling(Provider, Protocol):
     def subscription_state(self, auth: Auth, external_id: str, url: str) -> Literal["active", "retrying", "disabled", "gone"]: ...
 
 
+class Bookable(Scheduling, Protocol):
+    """One with whom bookings can be made through the API."""
+
+    def draft(self, auth: Auth, wish: BookingWish) -> Draft:
+        """Reads what has to be known to word it. Raises Unbookable where the API has no way to book this at all."""
+
+    def book(self, auth: Auth, draft: Draft) -> RemoteBooking:
+        """One call; a repeat would book again. A slot that is taken is refused with 400, 404 or 409."""
+
+    def marked(self, auth: Auth, draft: Draft) -> RemoteBooking | None:
+        """The booking that bears the draft's mark, whatever became of it."""
+
+    def quotas(self, auth: Auth) -> tuple[Quota, ...]:
+        """How many bookings the account may make through the API, as far as that is published."""
+
+
 class Rescheduling(Scheduling, Protocol):
     """One that can move a booking through its API."""
 
     def reschedule(self, auth: Auth, external_id: str, *, start: datetime, by_email: str | None, reason: str | None) -> RemoteBooking: ...
+
+
+class Replacing(Bookable, Protocol):
+    """One where a move is a new booking in the place of the old one."""
+
+    def replacement(self, auth: Auth, external_id: str, *, start: datetime, mark: str) -> Draft | None:
+        """The same booking at another time; None where a part of it could not be carried over."""
+
+
+class Deciding(Scheduling, Protocol):
+    """One where the host decides on a booking that is PENDING."""
+
+    def confirm(self, auth: Auth, external_id: str) -> RemoteBooking: ...
+    def decline(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking: ...
 
 
 class ScheduleChanging(Scheduling, Protocol):

@@ -170,6 +170,9 @@ class CalcomClient:
             raise
         return payloads.booking(answer) if isinstance(answer, dict) else None
 
+    def book(self, auth: Auth, body: Mapping[str, Any]) -> RemoteBooking:
+        return payloads.booking(self._unmarked(self._call("book", "POST", "/bookings", auth=auth, version=BOOKINGS, json=dict(body))))
+
     def act(self, auth: Auth, uid: str, action: str, body: dict[str, Any]) -> RemoteBooking:
         """POST /bookings/{uid}/{action}. Not idempotent: reschedule answers a *new* uid each time."""
         path = f"/bookings/{quote(uid, safe='')}/{action}"

@@ -5,7 +5,7 @@ Bookings: version 2024-08-13 and later. Status is lower case in the API and uppe
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from services.providers.base import (
     EventTypeField,
     Grant,
     Hours,
+    Question,
     RemoteAccount,
     RemoteBooking,
     RemoteEventType,
@@ -36,6 +37,8 @@ NOT_ANSWERS = {
     "attendeePhoneNumber", "title", "smsReminderNumber",
 }  # fmt: skip
 LABELS = {"notes": "Additional notes"}
+MARK = "conveneOperation"
+"""The key of a booking's metadata under which the mark of a wish is kept."""
 
 
 def data(answer: Any) -> Any:
@@ -101,9 +104,27 @@ def event_type(raw: Any, app_url: str) -> RemoteEventType:
             requires_confirmation=bool(policy) and not policy.get("disabled", False),
             is_group=bool(seats.get("seatsPerTimeSlot")) and not seats.get("disabled", False),
             scheduling_url=raw.get("bookingUrl") or (f"{app_url}/{username}/{raw.get('slug')}" if username else None),
+            questions=tuple(_questions(raw.get("bookingFields") or ())),
+            buffer_before=int(raw.get("beforeEventBuffer") or 0),
+            buffer_after=int(raw.get("afterEventBuffer") or 0),
+            notice_minutes=int(raw.get("minimumBookingNotice") or 0),
         )
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise BadAnswer("calcom", "an event type that cannot be read") from error
+
+
+def _questions(fields: Any) -> Iterator[Question]:
+    """What the host asks, besides the default fields that every booking has: of those only the notes are a question."""
+    for one in fields:
+        slug = one.get("slug")
+        if slug and not one.get("hidden") and (slug == "notes" or not one.get("isDefault")):
+            choices = one.get("options") or ()
+            yield Question(
+                key=slug,
+                text=LABELS.get(slug) or one.get("label") or slug,
+                required=bool(one.get("required")),
+                choices=tuple(str(choice.get("value", choice) if isinstance(choice, dict) else choice) for choice in choices),
+            )
 
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -213,6 +234,7 @@ def booking(raw: Any) -> RemoteBooking:
             reschedule_reason=_text(raw.get("reschedulingReason")) or _text(responses.get("rescheduledReason")),
             changed_by_email=_text(raw.get("cancelledByEmail")) or _text(raw.get("rescheduledByEmail")),
             conference=_conference(link),
+            mark=_text(metadata.get(MARK)) if isinstance(metadata := raw.get("metadata"), dict) else None,
         )
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise BadAnswer("calcom", "a booking that cannot be read") from error

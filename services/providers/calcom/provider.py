@@ -11,15 +11,20 @@ from services.errors import BadAnswer, Refused
 from services.providers import oauth2
 from services.providers.base import (
     Auth,
+    Bookable,
+    BookingWish,
     BrowserClient,
     Capabilities,
+    Deciding,
     Delivery,
+    Draft,
     EventTypeField,
     Grant,
     Headers,
     ManagedUsers,
     Occasion,
     ProviderSettings,
+    Quota,
     RemoteAccount,
     RemoteBooking,
     RemoteEventType,
@@ -60,7 +65,9 @@ class CalcomProvider:
         subscriptions=True,
         scheduling=True,
         managed_users=True,
+        books=True,
         reschedules=True,
+        decides=True,
         anonymous=True,
         slots_by_length=True,
         event_type_fields=frozenset(
@@ -188,6 +195,38 @@ class CalcomProvider:
             body["reschedulingReason"] = reason
         return self._client.act(auth, external_id, "reschedule", body)
 
+    def draft(self, auth: Auth, wish: BookingWish) -> Draft:  # noqa: ARG002 - nothing has to be read
+        """The length only where it is not the event type's own: one that has no choice refuses to be told."""
+        body: dict[str, Any] = {
+            "eventTypeId": int(wish.event_type_id),
+            "start": _utc(wish.start),
+            "attendee": {"name": wish.name, "email": wish.email, "timeZone": wish.time_zone},
+            "metadata": {payloads.MARK: wish.mark},
+        }
+        if wish.minutes is not None:
+            body["lengthInMinutes"] = wish.minutes
+        if wish.answers:
+            body["bookingFieldsResponses"] = dict(wish.answers)
+        return Draft(wish.event_type_id, wish.start, wish.email, wish.mark, body)
+
+    def book(self, auth: Auth, draft: Draft) -> RemoteBooking:
+        return self._client.book(auth, draft.body)
+
+    def marked(self, auth: Auth, draft: Draft) -> RemoteBooking | None:
+        """A move keeps the metadata, so a later booking of the same chain may bear the mark as well."""
+        query = {"eventTypeId": draft.event_type_id, "attendeeEmail": draft.email}
+        found = [one for one in self._client.bookings(auth, query) if one.mark == draft.mark and one.start == draft.start]
+        return min(found, key=lambda one: one.created_at, default=None)
+
+    def quotas(self, auth: Auth) -> tuple[Quota, ...]:  # noqa: ARG002 - bookings count like every other call
+        return ()
+
+    def confirm(self, auth: Auth, external_id: str) -> RemoteBooking:
+        return self._client.act(auth, external_id, "confirm", {})
+
+    def decline(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking:
+        return self._client.act(auth, external_id, "decline", {"reason": reason} if reason else {})
+
     def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking:
         """`cancelSubsequentBookings` is never sent: it answers 400 and yet cancels."""
         return self._client.act(auth, external_id, "cancel", {"cancellationReason": reason} if reason else {})
@@ -241,4 +280,10 @@ def _utc(at: datetime) -> str:
 
 PROVIDER = CalcomProvider
 # what its capabilities promise, for the type checker
-ROLES: tuple[type[Rescheduling], type[ScheduleChanging], type[ManagedUsers]] = (PROVIDER, PROVIDER, PROVIDER)
+ROLES: tuple[type[Bookable], type[Rescheduling], type[Deciding], type[ScheduleChanging], type[ManagedUsers]] = (
+    PROVIDER,
+    PROVIDER,
+    PROVIDER,
+    PROVIDER,
+    PROVIDER,
+)

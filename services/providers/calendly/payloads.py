@@ -15,6 +15,7 @@ from services.providers.base import (
     EventTypeField,
     Hours,
     Occasion,
+    Question,
     RemoteAccount,
     RemoteBooking,
     RemoteEventType,
@@ -34,6 +35,8 @@ CONFERENCES = (
     "webex_conference",
 )
 IN_WORK = ("initiated", "processing")
+TRACKED, OURS = "utm_term", "convene:"
+"""An invitee's tracking is the only place for an id of the caller's."""
 UNREADABLE = (KeyError, AttributeError, TypeError, ValueError, IndexError, OverflowError)
 
 
@@ -82,9 +85,17 @@ def event_type(raw: Any) -> RemoteEventType:
             is_group=raw.get("kind") == "group",
             scheduling_url=raw.get("scheduling_url"),
             active=bool(raw.get("active")) and not raw.get("deleted_at") and raw.get("booking_method", "instant") == "instant",
+            questions=tuple(question(one) for one in raw.get("custom_questions") or () if one.get("enabled")),
         )
     except UNREADABLE as error:
         raise BadAnswer("calendly", "an event type that cannot be read") from error
+
+
+def question(raw: Any) -> Question:
+    """Its text is its key: an answer must repeat it letter for letter."""
+    select = raw.get("type") in {"single_select", "multi_select"} and not raw.get("include_other")
+    choices = tuple(str(one) for one in raw.get("answer_choices") or ()) if select else ()
+    return Question(raw["name"], raw["name"], bool(raw.get("required")), choices)
 
 
 def event_type_body(wanted: Mapping[EventTypeField, Any]) -> dict[str, Any]:
@@ -165,6 +176,8 @@ def booking(event: Any, invitee: Any) -> RemoteBooking:
             occasion_id=last(event["uri"]),
             conference=_conference(location),
             incomplete=not cancelled and _makes_conference(location) and location.get("status") in IN_WORK,
+            mark=_mark(invitee.get("tracking") or {}),
+            movable=not _is_group(event) and not invitee.get("payment") and len(event.get("event_memberships") or ()) == 1,
         )
     except UNREADABLE as error:
         raise BadAnswer("calendly", "an invitee that cannot be read") from error
@@ -184,6 +197,11 @@ def cancelled(before: RemoteBooking, cancellation: Any) -> RemoteBooking:
         )
     except UNREADABLE as error:
         raise BadAnswer("calendly", "a cancellation that cannot be read") from error
+
+
+def _mark(tracking: Any) -> str | None:
+    term = tracking.get(TRACKED)
+    return term.removeprefix(OURS) if isinstance(term, str) and term.startswith(OURS) else None
 
 
 def _who(event: Any, invitee: Any, cancellation: Any) -> tuple[str | None, str | None]:

@@ -12,28 +12,40 @@ from services.errors import BadAnswer, NotSent, OutcomeUnknown, Refused
 from services.providers import oauth2
 from services.providers.base import (
     Auth,
+    BookingWish,
     Capabilities,
     Delivery,
+    Draft,
     EventTypeField,
     Grant,
     Headers,
     List,
     Occasion,
     ProviderSettings,
+    Quota,
     RemoteAccount,
     RemoteBooking,
     RemoteEventType,
     RemoteSchedule,
+    Replacing,
     Revoking,
-    Scheduling,
 )
-from services.providers.calendly import oauth, payloads, webhooks
+from services.providers.calendly import drafts, oauth, payloads, webhooks
 from services.providers.calendly.client import CalendlyClient, path_of
 from services.providers.transport import Transport
 
 BAD_REQUEST, FORBIDDEN, GONE, CONFLICT = 400, 403, 404, 409
 SOON = timedelta(minutes=1)
 """Slots and busy times are told for the future only; two clocks are involved."""
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+QUOTAS: dict[str, tuple[Quota, ...]] = {
+    "trial": (Quota(5, DAY),),
+    "free": (),
+    "paid": (Quota(10, MINUTE), Quota(50, HOUR), Quota(100, DAY)),
+    "enterprise": (Quota(500, MINUTE),),
+}
+"""Of POST /invitees, by the organization's stage or plan (release note of 2026-04-15)."""
 
 log = structlog.get_logger("calendly")
 
@@ -67,6 +79,8 @@ class CalendlyProvider:
         revocation=True,
         subscriptions=True,
         scheduling=True,
+        books=True,
+        replaces=True,
         places=True,
         slots_window=timedelta(days=31),
         busy_window=timedelta(days=7),
@@ -215,6 +229,52 @@ class CalendlyProvider:
         body = payloads.event_type_body(wanted)
         return payloads.event_type(self._client.patch("update_event_type", auth, path_of("event_types", external_id), body))
 
+    def draft(self, auth: Auth, wish: BookingWish) -> Draft:
+        kind = self._client.get("event_type", auth, path_of("event_types", wish.event_type_id))
+        return Draft(wish.event_type_id, wish.start, wish.email, wish.mark, drafts.of_wish(kind, wish))
+
+    def replacement(self, auth: Auth, external_id: str, *, start: datetime, mark: str) -> Draft | None:
+        event_id, _, invitee_id = external_id.partition("/")
+        event = self._client.find("event", auth, path_of("scheduled_events", event_id))
+        invitee = self._client.find("invitee", auth, path_of("scheduled_events", event_id, "invitees", invitee_id)) if event else None
+        if not event or not invitee or not event.get("event_type"):
+            return None
+        kind_id = payloads.last(event["event_type"])
+        kind = self._client.find("event_type", auth, path_of("event_types", kind_id))
+        body = drafts.of_replacement(kind, event, invitee, start, mark) if kind else None
+        return Draft(kind_id, start, invitee["email"], mark, body) if body else None
+
+    def book(self, auth: Auth, draft: Draft) -> RemoteBooking:
+        """Answers the invitee alone; what stands now is read back."""
+        made = self._client.book(auth, draft.body)
+        try:
+            booked = self.booking(auth, payloads.place(made["uri"]))
+        except (KeyError, ValueError) as error:
+            raise BadAnswer(self.slug, "a booking without an address") from error
+        except (NotSent, Refused) as error:
+            raise OutcomeUnknown(self.slug, "booked, but it cannot be read") from error
+        if booked is None:
+            raise OutcomeUnknown(self.slug, "booked, but it is not there")
+        return booked
+
+    def marked(self, auth: Auth, draft: Draft) -> RemoteBooking | None:
+        """The events of that address at that time, and of each the invitee with the mark."""
+        user, _ = self._client.owner(auth)
+        window = {"min_start_time": _utc(draft.start - SOON), "max_start_time": _utc(draft.start + SOON)}
+        for event in list(self._client.pages("bookings", auth, "/scheduled_events", user=user, invitee_email=draft.email, **window)):
+            path = path_of("scheduled_events", payloads.occasion(event).id, "invitees")
+            for invitee in self._client.pages("invitees", auth, path, email=draft.email):
+                found = payloads.booking(event, invitee)
+                if found.mark == draft.mark and found.start == draft.start:
+                    return found
+        return None
+
+    def quotas(self, auth: Auth) -> tuple[Quota, ...]:
+        """By the organization's plan. Of the free plan no number is published: there a refusal tells."""
+        _, organization = self._client.owner(auth)
+        raw = self._client.get("organization", auth, path_of("organizations", payloads.last(organization)))
+        return QUOTAS.get(str(raw.get("stage")), QUOTAS["enterprise" if raw.get("plan") == "enterprise" else "paid"])
+
     def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking:
         """Ends the event for all its invitees, so it is refused for one with several. A second time Calendly answers 403.
 
@@ -292,4 +352,4 @@ def _utc(at: datetime) -> str:
 
 PROVIDER = CalendlyProvider
 # what its capabilities promise, for the type checker
-ROLES: tuple[type[Scheduling], type[Revoking]] = (PROVIDER, PROVIDER)
+ROLES: tuple[type[Replacing], type[Revoking]] = (PROVIDER, PROVIDER)
