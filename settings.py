@@ -6,12 +6,15 @@ people is docs/settings.md; a test keeps the two equal.
 
 import os
 from collections.abc import Mapping
+from email.headerregistry import Address
+from email.utils import parseaddr
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.mailer import Server
 from services.providers.base import List, split
 from services.providers.registry import PROVIDERS, ProviderSettings
 from services.vault import Vault, VaultError
@@ -69,6 +72,12 @@ class Settings(BaseSettings):
     return_addresses: List = Field(default=(), description="Exact addresses that `connectProvider(returnTo:)` may name.")
     graphiql: bool = Field(default=False, description="Serve GraphiQL at GET /graphql. Always on in development.")
     metrics_token: str = Field(default="", repr=False, description="Bearer secret for GET /metrics from beyond loopback.")
+    smtp_url: str = Field(
+        default="",
+        repr=False,
+        description="Mail server: `smtp://user:password@host:587?starttls=required` or `smtps://user:password@host:465`. Unset: no e-mail.",
+    )
+    mail_from: str = Field(default="", description="Whose name e-mail bears, as `Convene <notifications@example.org>`.")
     default_event_type_minutes: Minutes = Field(default=(15, 30, 60), description="Lengths of the default event types, in minutes.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     clock_offset_seconds: float = Field(default=0, description="For tests of whole processes only: shifts every clock of this one.")
@@ -78,6 +87,25 @@ class Settings(BaseSettings):
     def _lengths(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not value or len(set(value)) != len(value) or not all(1 <= n <= 24 * 60 for n in value):
             raise ValueError("needs different whole minutes between 1 and 1440")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, value: str) -> str:
+        if value:
+            Server.of(value)
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_address(cls, value: str) -> str:
+        try:
+            name, address = parseaddr(value)
+            good = not value or bool(Address(name, addr_spec=address).domain)
+        except (ValueError, IndexError):
+            good = False
+        if not good:
+            raise ValueError("must look like Convene <notifications@example.org>")
         return value
 
     @field_validator("log_level")
@@ -138,6 +166,8 @@ def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, 
     settings = _read(Settings, "CONVENE_", problems)
     providers = {slug: _read(p.settings, f"CONVENE_{slug.upper()}_", problems) for slug, p in PROVIDERS.items()}
     problems += _lacking(providers)
+    if settings is not None and settings.smtp_url and not settings.mail_from:
+        problems.append(f"CONVENE_MAIL_FROM is missing. {_say(Settings, 'mail_from')}")
     if problems or settings is None:
         raise SettingsError("Convene cannot start:\n" + "\n".join(f"  {line}" for line in problems))
     return settings, {slug: value for slug, value in providers.items() if value is not None}

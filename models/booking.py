@@ -110,6 +110,9 @@ class Operation(BaseModel):
     attempts = IntegerField(default=0)
     attended_at = UtcDateTime(null=True)
 
+    class Meta:
+        indexes = ((("from_external_id",), False), (("to_external_id",), False), (("linked_account", "sent_at"), False))
+
 
 class Hold(BaseModel):
     """That a person's time is taken by an operation under way; gone when the operation ends."""

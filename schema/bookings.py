@@ -253,7 +253,7 @@ class Booking:
 
     @strawberry.field(description="Why it was cancelled, as the person wrote it.")
     def cancellation_reason(self, info: Info) -> str | None:
-        return bookings.cancellation_reason(info.context.rt, self.row)
+        return bookings.cancellation_reason(info.context.rt, self.row) if _reads_words(info, self.row, self.batch) else None
 
     @classmethod
     def of(cls, row: Row, batch: Batch) -> "Booking":
@@ -293,6 +293,11 @@ def participant(info: Info, booking: Row, viewer_role: str | None, row: Particip
         is_viewer=mine,
         no_show=row.no_show,
     )
+
+
+def _reads_words(info: Info, row: Row, batch: Batch) -> bool:
+    """Whether the viewer may read what people wrote: whoever booked for somebody else takes no part in it."""
+    return batch.role(row) is not None or info.context.viewer.is_admin
 
 
 def _knows_address(info: Info, booking: Row, viewer_role: str | None, of: ParticipantRow) -> bool:
@@ -345,6 +350,7 @@ def _history(info: Info, row: Row, batch: Batch, first: int | None, after: str |
         limit = size(first, HISTORY)
         found = cut(_recent_changes(batch, limit)[row.id], HISTORY_KEY, limit, None)
     names = {p.person_id: p.name for p in batch.participants[row.id]}
+    reads = _reads_words(info, row, batch)
     edges = [
         Edge(
             node=BookingChange(
@@ -355,7 +361,7 @@ def _history(info: Info, row: Row, batch: Batch, first: int | None, after: str |
                 source=ChangeSource(change.source),
                 previous_start=change.previous_start,
                 new_start=change.new_start,
-                reason=bookings.change_reason(info.context.rt, change),
+                reason=bookings.change_reason(info.context.rt, change) if reads else None,
             ),
             cursor=cursor,
         )

@@ -17,6 +17,13 @@ from services import event_type_changes, event_types, people
 KEY = Key("event_types", Row.created_at, Row.id, lambda row: row.created_at)
 
 
+@strawberry.type(description="What a booking form asks, besides name, address and time zone.")
+class Question:
+    question: str = strawberry.field(description="The text; createBooking's answers name it.")
+    required: bool = strawberry.field(description="Whether it has to be answered.")
+    choices: list[str] = strawberry.field(description="The answers that are taken; empty: any text.")
+
+
 @strawberry.type(description="A kind of meeting that a host offers.")
 class EventType:
     id: strawberry.ID = strawberry.field(description="Convene's id.")
@@ -35,6 +42,7 @@ class EventType:
     is_default: bool = strawberry.field(description="Made by createDefaultEventTypes.")
     creates_zoom_meeting: bool = strawberry.field(description="Each booking gets a Zoom meeting in the host's account.")
     records_meeting: bool = strawberry.field(description="That meeting is recorded in Zoom's cloud.")
+    questions: list[Question] = strawberry.field(description="What is asked of whoever books.")
 
     @classmethod
     def of(cls, row: Row, host_name: str) -> "EventType":
@@ -55,6 +63,7 @@ class EventType:
             is_default=row.is_default,
             creates_zoom_meeting=row.creates_meeting,
             records_meeting=row.records_meeting,
+            questions=[Question(question=text, required=required, choices=choices) for _, text, required, choices in row.questions],
         )
 
 

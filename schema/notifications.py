@@ -63,7 +63,7 @@ def listed(
     after: Annotated[str | None, strawberry.argument(description="Go on behind this cursor.")] = strawberry.UNSET,
     unread_only: Annotated[bool | None, strawberry.argument(description="Only what is not read yet.")] = False,
 ) -> NotificationConnection | None:
-    query = Row.select().where(Row.person == info.context.viewer.person_id)
+    query = Row.select().where((Row.person == info.context.viewer.person_id) & Row.in_app)
     if unread_only:
         query = query.where(Row.read_at.is_null())
     found = page(query, KEY, first, after)

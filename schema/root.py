@@ -15,6 +15,7 @@ from schema import linked_accounts as links
 from schema import live as stream
 from schema import notifications as news
 from schema import operations as intents
+from schema import preferences as wishes
 from schema import schedules as hours
 from schema import webhooks as inbox
 from schema.limits import CACHED_DOCUMENTS, MAX_TOKENS, Limits
@@ -113,6 +114,9 @@ class Mutation:
     )
     mark_notifications_read: news.MarkNotificationsReadResult = strawberry.mutation(
         resolver=news.mark_read, description="Mark notifications as read."
+    )
+    update_preferences: wishes.UpdatePreferencesResult = strawberry.mutation(
+        resolver=wishes.update, description="Set time zone, notification channels and reminders."
     )
     start_atoms_session: atoms.StartAtomsSessionResult = strawberry.mutation(
         resolver=atoms.start,

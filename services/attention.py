@@ -12,7 +12,7 @@ from peewee import IntegrityError, Select, Value
 
 from models import Delivery, Drift, Operation, Participant, WebhookEvent
 from models.base import BaseModel, db, transactional
-from services import operations, webhooks
+from services import deliveries, operations, webhooks
 from services.errors import InvalidInput, NotFound, ProviderFailure
 from services.runtime import Runtime
 
@@ -182,7 +182,8 @@ def _replay(rt: Runtime, row: WebhookEvent) -> None:
     webhooks.replay(rt, [row.id])
 
 
-def _send_again(rt: Runtime, row: Delivery) -> None: ...
+def _send_again(rt: Runtime, row: Delivery) -> None:
+    deliveries.send_again(rt, row.id)
 
 
 def _waits(model: Any, state: str | None) -> Callable[[], Any]:

@@ -115,7 +115,7 @@ def mutual(rt: Runtime, subject: Subject, attends: str | None, start: datetime, 
     # what begins inside may end after it
     until = end + timedelta(minutes=subject.minutes) if end > start else start
     coach = sides.coach(rt, subject, start, until, max_age)
-    mentee = sides.mentee(rt, attends, sides.name_of(attends), subject.moving, start, until, max_age) if attends else None
+    mentee = sides.mentee(rt, subject, attends, start, until, max_age) if attends else None
     return Mutual(subject, [intervals.minute(one) for one in starts], source, coach, mentee, as_of, stale=error)
 
 

@@ -43,6 +43,10 @@ def _logical_key(kind: str, facts: str) -> str:
     return hashlib.sha256(f"{kind}:{facts}".encode()).hexdigest()
 
 
+def booked_key(external_id: str) -> str:
+    return _logical_key("BOOKED", external_id)
+
+
 def move_key(before_id: str, after_id: str) -> str:
     return _logical_key("MOVED", f"{before_id}>{after_id}")
 

@@ -29,8 +29,8 @@ from models import (
     WebhookEvent,
 )
 from models.base import for_update, new_id, transactional
-from services import availability_cache, claims, drift, meetings, notifications, people
-from services.booking_chains import Change, changes_of, move_key
+from services import availability_cache, claims, drift, live, meetings, notifications, people
+from services.booking_chains import Change, booked_key, changes_of, move_key
 from services.logging import get_logger
 from services.providers.base import RemoteBooking, RemotePerson
 from services.runtime import Runtime
@@ -96,10 +96,19 @@ def record(
         drift.missed(rt, Booking.get_by_id(booking.id), tail.updated_at)
     if chain[0].forked_from:
         drift.forked(booking, chain[0].forked_from)
+    if added and _given_up(tail):
+        drift.note(booking, "ORPHAN", "It was made by a change that had been given up, and stands beside the booking that was to be moved.")
+    if added or changed or news:
+        _tell_browsers(rt, booking.id)
     for change in news:
         if change.kind in notifications.TOLD and _is_news(account_id, change, source):
             notifications.about_change(rt, booking.id, change.id)
     return Recorded(booking.id, added, bool(changed or news), tuple(change.kind for change in news))
+
+
+def _tell_browsers(rt: Runtime, booking_id: str) -> None:
+    present = Participant.select(Participant.person).where(Participant.booking == booking_id).tuples()
+    live.tell(rt, [row[0] for row in present], "Booking", booking_id, Booking.get_by_id(booking_id).version)
 
 
 def _person(slug: str, person: RemotePerson) -> str:
@@ -345,9 +354,18 @@ def _made_by(booking: Booking, chain: list[RemoteBooking]) -> Operation | None:
         return None
     if operation.to_external_id is None:
         Operation.update(booking=booking.id, to_external_id=head.external_id).where(Operation.id == operation.id).execute()
+        if operation.state == "UNDONE":
+            # it was made after all, by a process that was frozen for longer than the quarantine
+            done = {"type": "changed", "pending": chain[-1].status == "PENDING", "change": booked_key(head.external_id)}
+            Operation.update(state="COMPLETED", outcome=done).where(Operation.id == operation.id).execute()
         operation = Operation.get_by_id(operation.id)
     found: Operation | None = operation if operation.booking_id == booking.id else None
     return found
+
+
+def _given_up(tail: RemoteBooking) -> bool:
+    given_up = (Operation.id == tail.mark) & (Operation.kind == "MOVED") & ~Operation.open & (Operation.state != "COMPLETED")
+    return tail.mark is not None and bool(Operation.select().where(given_up).exists())
 
 
 def change_of(operation: Operation) -> BookingChange | None:

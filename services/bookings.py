@@ -30,12 +30,20 @@ class Filter:
 
 
 def visible(viewer: Viewer, booking_id: str) -> Booking:
-    """A booking that the viewer takes part in (an admin reads any). Raises NotFound for every other id alike."""
+    """A booking that the viewer takes part in, or made for somebody else (an admin reads any).
+
+    Raises NotFound for every other id alike.
+    """
     booking = Booking.get_or_none(Booking.id == booking_id)
-    if booking is None or not (viewer.is_admin or role_of(viewer, booking)):
+    if booking is None or not (viewer.is_admin or role_of(viewer, booking) or _made_by(viewer, booking)):
         raise NotFound("There is no such booking.")
     found: Booking = booking
     return found
+
+
+def _made_by(viewer: Viewer, booking: Booking) -> bool:
+    made = (Operation.booking == booking.id) & (Operation.kind == "BOOKED") & (Operation.user == viewer.user_id)
+    return bool(Operation.select().where(made).exists())
 
 
 def role_of(viewer: Viewer, booking: Booking) -> str | None:

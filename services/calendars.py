@@ -27,6 +27,8 @@ class Subject:
     moving: Booking | None
     host_id: str
     host_name: str
+    asked_by: str | None = None
+    """The operation that asks: what it holds itself does not stand in its way."""
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ are asked is the table in services/slot_checks.py: those of somebody third are n
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -97,8 +97,15 @@ class _Booking:
     request: BookingRequest
     end: datetime
 
-    def wanted(self, attends: str | None) -> Wanted:
-        return Wanted(self.subject, attends, self.asked_by, self.request.start, self.end, self.request.accept_conflicts)
+    def wanted(self, attends: str | None, operation_id: str | None = None) -> Wanted:
+        return Wanted(
+            replace(self.subject, asked_by=operation_id),
+            attends,
+            self.asked_by,
+            self.request.start,
+            self.end,
+            self.request.accept_conflicts,
+        )
 
     def make(self, rt: Runtime, viewer: Viewer, intent: Intent, plan: Plan) -> Changed:
         mentee: list[str] = []
@@ -117,7 +124,7 @@ class _Booking:
         with operations.unsent(rt, operation):
             before = Verdict(list(operation.warnings or ()))
             attends = None if self.kind.is_group and self.asked_by != "MENTEE" else people.resolve(mentee[0])
-            verdict, checked = slot_checks.ask(rt, self.wanted(attends), before)
+            verdict, checked = slot_checks.ask(rt, self.wanted(attends, operation.id), before)
             auth = self._auth(rt, viewer)
             provider = rt.bookable(self.kind.provider)
             try:

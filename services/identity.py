@@ -208,7 +208,7 @@ def sign_in(rt: Runtime, claims: Claims) -> Viewer:
         person_id=user.person_id,
         name=claims.name or user.name or "Unnamed",
         email=claims.email,
-        time_zone=claims.time_zone or user.time_zone or "UTC",
+        time_zone=user.chosen_time_zone or claims.time_zone or user.time_zone or "UTC",
         is_admin=claims.admin,
         session_ends_at=claims.expires_at,
     )

@@ -24,11 +24,14 @@ from services import (
     budgets,
     claims,
     completer,
+    deliveries,
     event_types,
     linked_accounts,
     live,
     meeting_work,
+    notifications,
     operations,
+    reminders,
     revocations,
     schedules,
     tokens,
@@ -103,6 +106,11 @@ def _revoke(rt: Runtime, key: str) -> timedelta | None:
     return None
 
 
+def _reconnect(rt: Runtime, account_id: str) -> timedelta | None:
+    notifications.about_broken_link(rt, account_id)
+    return None
+
+
 def _schedules(rt: Runtime, account_id: str) -> timedelta | None:
     if not _connected(account_id):
         return None
@@ -117,6 +125,7 @@ def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     availability_cache.clean_up(rt)
     atoms.clean_up(rt)
     webhooks.clean_up(rt)
+    deliveries.clean_up(rt)
     operations.clean_up(rt)
     live.clean_up(rt)
     budgets.clean_up(rt.clock)
@@ -136,6 +145,8 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
     "warm": _warm,
     "refresh": _refresh,
     "revoke": _revoke,
+    "reconnect": _reconnect,
+    "remind": reminders.remind,
     "schedules": _schedules,
     "booking": booking_sync.read_again,
     "meeting": meeting_work.settle,
@@ -216,6 +227,7 @@ def _settle(rt: Runtime, operation: Operation) -> None:
 JOBS: dict[str, Callable[[Runtime], int]] = {
     "apply_webhooks": webhooks.apply_due,
     "settle_operations": settle_operations,
+    "send_mail": deliveries.send_due,
     **{kind: (lambda rt, kind=kind: run_work(rt, kind)) for kind in WORK},  # type: ignore[misc]
 }
 """Every job by name, for the command line: claims what is due once and does it."""
@@ -225,7 +237,7 @@ def run_until_quiet(rt: Runtime, *, rounds: int = 2000) -> int:
     """Do all that is due now, and what becomes due by it, until nothing is; answers how many pieces were done."""
     done = 0
     for _ in range(rounds):
-        step = webhooks.apply_due(rt) + settle_operations(rt) + run_work(rt)
+        step = webhooks.apply_due(rt) + settle_operations(rt) + run_work(rt) + deliveries.send_due(rt)
         if not step:
             break
         done += step
@@ -246,6 +258,7 @@ WORKERS = {
     "webhooks": _Kind(webhooks.apply_due, 3, 5),
     "work": _Kind(run_work, 3, 2),
     "operations": _Kind(settle_operations, 1, 5),
+    "mail": _Kind(deliveries.send_due, 1, 2),
 }
 THREADS = sum(kind.threads for kind in WORKERS.values()) + 1
 """How many database connections the scheduler may use at a time."""
@@ -310,6 +323,7 @@ class Scheduler:
         self._rt.wake = self._ring
         now = self._rt.clock.now()
         claims.schedule("clean_up", "", now + CLEAN_UP_EVERY)
+        claims.schedule("remind", "", now)
         linked_accounts.plan_missing_work(self._rt)
         for account_id in webhook_subscriptions.moved(self._rt):
             claims.schedule("webhooks", account_id, now)

@@ -20,6 +20,7 @@ class Metrics:
             "convene_webhooks_applied_total", "Stored deliveries by what became of them", "provider", "result"
         )
         self.operations = self._counter("convene_operations_total", "Booking operations by kind and end", "kind", "state")
+        self.deliveries = self._counter("convene_deliveries_total", "E-mails by what became of a try", "result")
         self.job_runs = self._counter("convene_job_runs_total", "Pieces of work done", "job", "result")
         self.errors = self._counter("convene_unexpected_errors_total", "Masked surprises", "where")
         self.scheduler_heartbeat = Gauge(

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from models import Booking, BookingChange, LinkedAccount, Notification, Person, User
 from models.base import new_id, transactional
@@ -103,9 +104,7 @@ def about_recording(rt: Runtime, booking: Booking, session: str) -> None:
     tell(rt, [Telling(to, key, "RECORDING_READY", wording.of_recording(booking, to.zone), booking) for to in parties])
 
 
-def _about(
-    rt: Runtime, booking: Booking, change: BookingChange, to: Recipient, by: str | None, parties: list[Recipient]
-) -> Telling:
+def _about(rt: Runtime, booking: Booking, change: BookingChange, to: Recipient, by: str | None, parties: list[Recipient]) -> Telling:
     kind, themselves = _kind(booking, change), to.person_id == change.actor_id
     who = "You" if themselves else (by or rt.providers[booking.provider].label)
     title, body = wording.of_change(kind, booking, change, who=who, zone=to.zone)
@@ -189,7 +188,7 @@ def still_broken(notification: Notification) -> bool:
     return any(_break_key(account) == notification.logical_key for account in accounts)
 
 
-def _broken() -> object:
+def _broken() -> Any:
     return LinkedAccount.connected & LinkedAccount.problem_code.in_(tokens.NEEDS_PERSON)
 
 

@@ -22,7 +22,7 @@ from peewee import IntegrityError
 
 from models import Booking, Hold, LinkedAccount, Operation, Participant
 from models.base import for_update, new_id, transactional
-from services import people
+from services import live, people
 from services.booking_records import seal, unseal
 from services.errors import FieldProblem, IdempotencyKeyReused, InvalidInput, Problem, QuotaExhausted, StaleBooking
 from services.identity import Viewer
@@ -321,6 +321,7 @@ def settle(rt: Runtime, operation_id: str, state: str, outcome: dict[str, Any]) 
     )
     Hold.delete().where(Hold.operation == operation_id).execute()
     if settled:
+        live.tell(rt, [Operation.get_by_id(operation_id).actor_id], "BookingOperation", operation_id)
         rt.metrics.operations.labels(Operation.get_by_id(operation_id).kind, state).inc()
 
 

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from peewee import JOIN
@@ -48,9 +49,18 @@ class Recipient:
 
 def of_booking(booking_id: str) -> list[Recipient]:
     """The parties of a booking, at their verified address, else at the one that the booking gives them."""
+    return [of_participant(row) for row in _parties(booking_id).order_by(Participant.id)]
+
+
+def in_booking(booking_id: str, person_id: str) -> Recipient | None:
+    """One party of a booking; None for somebody who is none any more."""
+    row = _parties(booking_id).where(Participant.person == person_id).first()
+    return of_participant(row) if row is not None else None
+
+
+def _parties(booking_id: str) -> Any:
     rows = Participant.select(Participant, User).join(User, JOIN.LEFT_OUTER, on=(User.person == Participant.person), attr="user")
-    rows = rows.where((Participant.booking == booking_id) & Participant.role.in_(PARTIES)).order_by(Participant.id)
-    return [of_participant(row) for row in rows]
+    return rows.where((Participant.booking == booking_id) & Participant.role.in_(PARTIES))
 
 
 def of_participant(row: Participant) -> Recipient:
@@ -65,11 +75,16 @@ def of_person(person_id: str) -> Recipient:
     return _recipient(person_id, person.name, None, person.time_zone, user, None)
 
 
+def at_address(to: Recipient, address: str) -> Recipient:
+    """The same person at the address for which something was queued."""
+    return replace(to, address=address)
+
+
 def _recipient(person_id: str, name: str, email: str | None, time_zone: str | None, user: User | None, role: str | None) -> Recipient:
     chosen: Iterable[str] | None = user.channels if user else None
     return Recipient(
         person_id=person_id,
-        name=(user.name if user else "") or name,
+        name=name or (user.name if user else ""),
         address=(user.email if user else None) or email,
         zone=zone((user.chosen_time_zone or user.time_zone if user else None) or time_zone),
         channels=CHANNELS if chosen is None else tuple(chosen),

@@ -59,11 +59,13 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
     role = party(viewer, booking, "move")
     _validate(rt, booking, request)
     found = stands_in_the_way(booking, role, rt.clock.now(), "move", busy=False)
-    if page := page_instead(rt, booking, found, "move") or _page_for_overlap(rt, booking, request):
+    if page := page_instead(rt, booking, found, "move"):
         return _on_page(rt, booking, page)
     check_rules(found, "move")
     if not found:
         check_reason(role, rules_of(booking), request.reason)
+        if page := _page_for_overlap(rt, booking, request):
+            return _on_page(rt, booking, page)
     wanted = _wanted(rt, booking, role, request)
     try:
         return _move(rt, viewer, intent, booking, role, request, wanted)
@@ -159,8 +161,7 @@ def _page_for_overlap(rt: Runtime, booking: Booking, request: MoveRequest) -> st
         return None
     length = booking.end - booking.start
     overlaps = booking.start < request.new_start + length and request.new_start < booking.end
-    open_ = booking.status in OPEN_STATUSES and booking.end > rt.clock.now()
-    return rt.scheduling(booking.provider).booking_page(booking.external_id, "move") if overlaps and open_ else None
+    return rt.scheduling(booking.provider).booking_page(booking.external_id, "move") if overlaps else None
 
 
 def _on_page(rt: Runtime, booking: Booking, page: str) -> OnProviderPage:

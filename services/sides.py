@@ -53,15 +53,16 @@ def coach(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age
         "COACH",
         busy=intervals.widened(_without(busy, subject.moving), before, after),
         booked=intervals.widened(_booked(subject.host_id, elsewhere, subject.moving, start, end), before, after),
-        held=intervals.widened(_held(subject, start, end), before, after),
+        held=intervals.widened(_held(subject.host_id, subject, start, end), before, after),
         sources=sources,
         unknown=unknown,
         linked=True,
     )
 
 
-def mentee(rt: Runtime, person_id: str, name: str, moving: Booking | None, start: datetime, end: datetime, max_age: timedelta) -> Side:
+def mentee(rt: Runtime, subject: Subject, person_id: str, start: datetime, end: datetime, max_age: timedelta) -> Side:
     """Everything that is known of somebody who attends: calendars and hours of every linked account, bookings, holds."""
+    name, moving = name_of(person_id), subject.moving
     accounts = linked(rt, person_id)
     busy, sources, unknown = _calendars(rt, accounts, (person_id, name, "MENTEE"), (start, end), max_age)
     usable = [account for account in accounts if account.problem_code not in tokens.NEEDS_PERSON]
@@ -71,7 +72,7 @@ def mentee(rt: Runtime, person_id: str, name: str, moving: Booking | None, start
         "MENTEE",
         busy=_without(busy, moving),
         booked=_booked(person_id, Participant.role.in_(["COACH", "MENTEE"]), moving, start, end),
-        held=_holds_of(person_id, moving, start, end),
+        held=_held(person_id, subject, start, end),
         hours=working_hours.of_accounts(usable, start, end),
         sources=sources or [Source(person_id, name, "MENTEE", None, "NOT_CONNECTED", None)],
         unknown=unknown,
@@ -149,14 +150,12 @@ def _booked(person_id: str, which: object, moving: Booking | None, start: dateti
     return intervals.merged(intervals.covering(*row) for row in rows)
 
 
-def _held(subject: Subject, start: datetime, end: datetime) -> list[Span]:
-    return _holds_of(subject.host_id, subject.moving, start, end)
-
-
-def _holds_of(person_id: str, moving: Booking | None, start: datetime, end: datetime) -> list[Span]:
+def _held(person_id: str, subject: Subject, start: datetime, end: datetime) -> list[Span]:
     """By changes under way; a change of the booking itself does not stand in its own way."""
     query = Hold.select(Hold.start, Hold.end).where((Hold.person == person_id) & (Hold.start < end) & (Hold.end > start))
-    if moving is not None:
-        own = Operation.select(Operation.id).where((Operation.booking == moving.id) & Operation.open)
+    if subject.asked_by is not None:
+        query = query.where(Hold.operation != subject.asked_by)
+    if subject.moving is not None:
+        own = Operation.select(Operation.id).where((Operation.booking == subject.moving.id) & Operation.open)
         query = query.where(Hold.operation.not_in(own))
     return intervals.merged(intervals.covering(*row) for row in query.tuples())

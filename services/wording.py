@@ -51,8 +51,5 @@ def of_reminder(title: str, start: datetime, zone: ZoneInfo) -> Words:
 
 
 def of_broken_link(label: str) -> Words:
-    return (
-        f"Connect {label} again",
-        f"The connection to {label} no longer works, and only you can repair it. Open the connection settings and connect {label} "
-        "again; bookings and history stay.",
-    )
+    way_back = f"Open the connection settings and connect {label} again; bookings and history stay."
+    return f"Connect {label} again", f"The connection to {label} no longer works, and only you can repair it. {way_back}"

@@ -31,13 +31,11 @@ def test_slots_of_an_event_type(world: World, clara: Caller) -> None:
     assert found["slots"][0] == {"start": iso(at(2, 8)), "end": iso(at(2, 8, 30))}
     assert (found["durationMinutes"], found["timeZone"]) == (30, "America/New_York")
     assert found["days"] == [{"date": "2027-03-02", "starts": found["starts"]}]
-    (source,) = found["sources"]
-    assert (source["participant"]["name"], source["role"], source["state"], source["asOf"]) == (
-        "Clara",
-        "COACH",
-        "FRESH",
-        iso(world.clock.now()),
-    )
+    assert [(s["participant"]["name"], s["role"], s["provider"], s["state"], s["asOf"]) for s in found["sources"]] == [
+        ("Clara", "COACH", "CAL_COM", "FRESH", iso(world.clock.now())),
+        ("Otto", "MENTEE", None, "NOT_CONNECTED", None),
+    ]
+    assert [warning["code"] for warning in found["warnings"]] == ["MENTEE_NOT_CONNECTED"]
 
 
 def test_a_warm_read_makes_no_provider_call(world: World, clara: Caller) -> None:

@@ -28,7 +28,7 @@ PLAIN_PROBLEMS = (
 )
 TAG = re.compile(r"(?:(?P<names>[\w ,]+): )?issue (?P<number>\d)")
 ROOTS = ("Query", "Mutation")
-REACHED = 3  # the contract comes in five steps; so many are here
+REACHED = 4  # the contract comes in five steps; so many are here
 Definitions = dict[str, Any]
 BUILT_IN = {"Int", "Float", "String", "Boolean", "ID"}
 
@@ -168,7 +168,10 @@ def test_the_schema_adds_no_argument_without_which_a_written_query_fails(source:
     for name, node in code().items():
         if name not in definitions(document):
             continue
+        written = {field.name.value for field in members(definitions(document)[name])}
         for field in members(node):
+            if field.name.value not in written:
+                continue  # nobody has asked for it yet
             for argument in (getattr(field, "arguments", None) or ()) if hasattr(field, "type") else ():
                 required = isinstance(argument.type, ast.NonNullTypeNode) and argument.default_value is None
                 line = f"{name}.{field.name.value}({argument.name.value}: {print_ast(argument.type)})"
@@ -190,6 +193,7 @@ def test_plain_problems_have_a_code_and_a_message_and_nothing_else(name: str) ->
 def test_every_connection_is_a_relay_connection() -> None:
     connections = [t for t in graphql_schema().type_map.values() if isinstance(t, GraphQLObjectType) and t.name.endswith("Connection")]
     assert {c.name for c in connections} == {
+        "AttentionItemConnection",
         "BookingConnection",
         "BookingChangeConnection",
         "EventTypeConnection",

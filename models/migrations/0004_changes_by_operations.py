@@ -76,6 +76,9 @@ ON_SQLITE = (
 STATEMENTS = (
     "CREATE INDEX operation_event_type_id ON operation (event_type_id)",
     "CREATE INDEX operation_linked_account_id ON operation (linked_account_id)",
+    "CREATE INDEX operation_from_external_id ON operation (from_external_id)",
+    "CREATE INDEX operation_to_external_id ON operation (to_external_id)",
+    "CREATE INDEX operation_linked_account_id_sent_at ON operation (linked_account_id, sent_at)",
     f"""
     CREATE TABLE hold ({COLUMNS}
         operation_id VARCHAR(26) NOT NULL,

@@ -61,6 +61,8 @@ class Capabilities:
     """It can make accounts for people: it is a `ManagedUsers`."""
 
     # of scheduling providers
+    invites: frozenset[str] = frozenset()
+    """Kinds of the host's link for which it sends calendar invitations itself; for the others Convene does."""
     books: bool = False
     """A booking can be made through the API: it is a `Bookable`."""
     reschedules: bool = False

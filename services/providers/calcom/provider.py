@@ -64,6 +64,8 @@ class CalcomProvider:
         processing_limit=timedelta(seconds=60),
         subscriptions=True,
         scheduling=True,
+        # a platform sends its managed users no mail
+        invites=frozenset(("OAUTH",)),
         managed_users=True,
         books=True,
         reschedules=True,

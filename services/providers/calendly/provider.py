@@ -79,6 +79,7 @@ class CalendlyProvider:
         revocation=True,
         subscriptions=True,
         scheduling=True,
+        invites=frozenset(("OAUTH",)),
         books=True,
         replaces=True,
         places=True,
