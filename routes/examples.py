@@ -89,6 +89,63 @@ mutation Move($input: RescheduleBookingInput!) {
             "variables": {"input": {"bookingId": "", "newStart": moment(1, 10), "idempotencyKey": "my-first-move"}},
         },
         {
+            "name": "WhyNot",
+            "query": """# Why a time can or cannot be had. Put the id of a booking (see Bookings) into the variables.
+query WhyNot($input: ExplainSlotInput!) {
+  explainSlot(input: $input) {
+    __typename
+    ... on SlotExplanation { available reasons { reason message role participant { name } } }
+    ... on Problem { code message }
+  }
+}
+""",
+            "variables": {"input": {"target": {"bookingId": ""}, "start": moment(1, 3)}},
+        },
+        {
+            "name": "Book",
+            "query": """# Put the id of an event type into the variables. As its host also name who attends, as attendee.
+mutation Book($input: CreateBookingInput!) {
+  createBooking(input: $input) {
+    __typename
+    ... on BookingCreated { booking { id start status } warnings { code message } }
+    ... on BookingAwaitingConfirmation { booking { id start status } }
+    ... on SlotUnavailable { canAccept alternatives { start end } conflicts { role reason } }
+    ... on InvalidInput { fields { path message } }
+    ... on QuotaExhausted { resetAt }
+    ... on Problem { code message }
+  }
+}
+""",
+            "variables": {"input": {"eventTypeId": "", "start": moment(1, 10), "idempotencyKey": "book-1"}},
+        },
+        {
+            "name": "Confirm",
+            "query": """# A coach's answer to a booking that is PENDING; declineBooking takes the same.
+mutation Confirm($input: DecideBookingInput!) {
+  confirmBooking(input: $input) {
+    __typename
+    ... on BookingDecided { booking { id status } }
+    ... on Problem { code message }
+  }
+}
+""",
+            "variables": {"input": {"bookingId": "", "idempotencyKey": "confirm-1"}},
+        },
+        {
+            "name": "MyRules",
+            "query": """# What mentees may do with my bookings. Null takes a rule back.
+mutation MyRules($input: UpdatePolicyInput!) {
+  updatePolicy(input: $input) {
+    ... on PolicyUpdated {
+      policy { moveNoticeMinutes cancelNoticeMinutes maxMoves menteeMayMove menteeMayCancel reasonRequired }
+    }
+    ... on Problem { code message }
+  }
+}
+""",
+            "variables": {"input": {"moveNoticeMinutes": 120, "maxMoves": 3}},
+        },
+        {
             "name": "Notifications",
             "query": """query Notifications {
   notifications(first: 10) {
@@ -176,6 +233,17 @@ mutation ChangeEventType($input: UpdateEventTypeInput!) {
 }
 """,
             "variables": {"input": {"eventTypeId": "", "createsZoomMeeting": True, "recordsMeeting": True}},
+        },
+        {
+            "name": "Attention",
+            "query": """# For admins only. resolveAttention(input: {id, action}) does one of its actions.
+query Attention {
+  attention(first: 10) {
+    edges { node { id kind since title detail advice actions provider booking { id start } } }
+  }
+}
+""",
+            "variables": None,
         },
         {
             "name": "Inbox",

@@ -306,7 +306,7 @@ def _knows_address(info: Info, booking: Row, viewer_role: str | None, of: Partic
         return True
     if viewer_role == "MENTEE" and not booking.is_group:
         return True
-    return bool(of.role == "COACH")
+    return of.role == "COACH" and viewer_role is not None
 
 
 def _rescheduling(info: Info, row: Row, batch: Batch) -> Rescheduling:

@@ -36,6 +36,7 @@ EVERYBODY = (*LINKED, "guest@demo.test", "admin@demo.test")
 CLIENT_ID = "convene-development"
 ZOOM_ACCOUNT = "convene-development-account"
 PLATFORM_CLIENT_ID = "convene-platform"
+MAIL_FROM = "Convene <notifications@convene.test>"
 PATIENCE = 60
 HIGHEST_PORT = 65535
 PR_SET_PDEATHSIG = 1
@@ -96,6 +97,9 @@ def _run(options: argparse.Namespace, children: list[subprocess.Popen[bytes]]) -
     if not options.no_sandbox:
         state = VAR / "sandbox.json"
         arguments = ["-m", "sandbox", "--port", str(options.sandbox_port), "--state", str(state), "--demo"]
+        mail_port = _free_port()
+        environment |= {"CONVENE_SMTP_URL": f"smtp://127.0.0.1:{mail_port}", "CONVENE_MAIL_FROM": MAIL_FROM}
+        arguments += ["--smtp-port", str(mail_port), "--mailbox", str(VAR / "mail")]
         children.append(_start(arguments, environment))
         _wait(f"{sandbox}/_sandbox/clock", children[-1], "The sandbox")
         _register_clients(sandbox, convene, environment)
@@ -177,6 +181,14 @@ def _check_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise StartError(f"Port {port} is taken. Stop what listens there, or choose others: --port, --sandbox-port.") from error
+
+
+def _free_port() -> int:
+    """One that nobody has to know, so it need not be the same at the next start."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _start(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -346,6 +358,7 @@ def _say(convene: str, sandbox: str | None) -> None:
     print(f"\nConvene   {convene}/graphql{page}")
     if sandbox:
         print(f"Sandbox   {sandbox}/  (stand-in for Cal.com, Calendly and Zoom: book as an outsider, switch faults on)")
+        print(f"Mailbox   {sandbox}/mail  (every e-mail that Convene sends; kept under var/mail)")
     print("\nSign in as " + ", ".join(EVERYBODY) + ": GraphiQL has them in its bar, or")
     print(f"  curl -s {convene}/dev/token -H 'Content-Type: application/json' -d '{{\"email\": \"coach@demo.test\"}}'")
     print("\nCtrl-C stops everything. State is kept under var/.", flush=True)

@@ -10,9 +10,10 @@ from typing import Any, cast
 
 from peewee import IntegrityError, Select, Value
 
-from models import Delivery, Drift, Operation, Participant, WebhookEvent
+from models import Delivery, Drift, Operation, WebhookEvent
 from models.base import BaseModel, db, transactional
 from services import deliveries, operations, webhooks
+from services.change_outcomes import place
 from services.errors import InvalidInput, NotFound, ProviderFailure
 from services.runtime import Runtime
 
@@ -53,7 +54,7 @@ def items() -> tuple[Any, Any, Any]:
         part = kind.model.select(kind.model.id.alias("id"), Value(name).alias("kind"), kind.since.alias("since")).where(kind.waits())
         found = part if found is None else found.union_all(part)
     every = found.alias("items")
-    return Select([every], [every.c.id, every.c.kind, every.c.since]).bind(db), every.c.since, every.c.id
+    return Select([every], [every.c.id, every.c.kind, every.c.since]).bind(db).namedtuples(), every.c.since, every.c.id
 
 
 def shown(rows: list[Row]) -> list[Item]:
@@ -108,7 +109,7 @@ def _operation(row: Operation) -> Item:
         detail,
         f"See that the account is connected and the provider reachable, then try again. Otherwise {by_hand}, and dismiss this.",
         ("TRY_AGAIN", "DISMISS"),
-        None,
+        place(row)[1],
         row.booking_id,
     )
 
@@ -116,17 +117,15 @@ def _operation(row: Operation) -> Item:
 @transactional
 def _reopen(rt: Runtime, row: Operation) -> None:
     """The completer takes it up where it stopped, with its people's time held again."""
-    again = {"open": True, "state": "IN_PROGRESS", "due_at": rt.clock.now(), "settled_at": None, "sent_at": rt.clock.now()}
+    now = rt.clock.now()
+    again = {"open": True, "state": "IN_PROGRESS", "due_at": now, "settled_at": None, "attended_at": now}
     try:
         Operation.update(**again).where((Operation.id == row.id) & (Operation.state == "NEEDS_ATTENTION")).execute()
     except IntegrityError as error:
         raise ProviderFailure(
             "Another change of this booking is under way. Try again in a moment.", code="OPERATION_IN_PROGRESS"
         ) from error
-    parties = Participant.select(Participant.person).where(
-        (Participant.booking == row.booking_id) & Participant.role.in_(operations.PARTIES)
-    )
-    operations.hold(Operation.get_by_id(row.id), [person_id for (person_id,) in parties.tuples()])
+    operations.hold(Operation.get_by_id(row.id), operations.parties_of(rt, row))
     rt.wake("operations")
 
 

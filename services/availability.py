@@ -65,8 +65,7 @@ def find(
     found = mutual(rt, subject, attends, max(start, now), end, max_age)
     warnings = []
     if attends == viewer.person_id and found.mentee is not None and not found.mentee.linked:
-        provider = rt.providers[subject.account.provider]
-        warnings.append(mentee_not_connected(provider.label, provider.slug))
+        warnings.append(not_connected(rt, attends, subject.account.provider))
     if found.stale:
         warnings.append(Notice("STALE", f"These times were last checked at {found.as_of:%H:%M} UTC; the calendar cannot be reached now."))
     if found.coach.unknown:
@@ -75,6 +74,11 @@ def find(
         warnings.append(Notice("SOURCE_UNAVAILABLE", "The mentee's calendar cannot be asked now: these times leave it out."))
     sources = [found.source, *found.coach.sources, *(found.mentee.sources if found.mentee else [])]
     return Availability(found.starts(), subject.minutes, zone_name or viewer.time_zone, now, sources, warnings)
+
+
+def not_connected(rt: Runtime, person_id: str, slug: str) -> Notice:
+    """What somebody without a usable link is told who attends at this provider."""
+    return mentee_not_connected(rt.providers[sides.to_connect(rt, person_id, slug)])
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def mutual(rt: Runtime, subject: Subject, attends: str | None, start: datetime, 
     state = calendars.state_of(asked=asked, error=error)
     source = Source(subject.host_id, subject.host_name, "COACH", subject.account.provider, state, as_of)
     # what begins inside may end after it
-    until = end + timedelta(minutes=subject.minutes) if end > start else start
+    until = max([end, *(one + timedelta(minutes=subject.minutes) for one in starts[-1:])]) if end > start else start
     coach = sides.coach(rt, subject, start, until, max_age)
     mentee = sides.mentee(rt, subject, attends, start, until, max_age) if attends else None
     return Mutual(subject, [intervals.minute(one) for one in starts], source, coach, mentee, as_of, stale=error)

@@ -134,7 +134,7 @@ def half_made(remote: RemoteBooking) -> bool:
     operation = Operation.get_or_none((Operation.id == remote.mark) & (Operation.kind == "MOVED"))
     if operation is None or operation.hold_start != remote.start:
         return False
-    if operation.open:
+    if operation.open or (operation.state == "NEEDS_ATTENTION" and operation.attended_at is None):
         return operation.to_external_id in {None, remote.external_id} and not _gave_way(operation)
     return operation.state in {"UNDONE", "REFUSED"} and remote.status == "CANCELLED"
 

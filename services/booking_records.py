@@ -30,7 +30,7 @@ from models import (
 )
 from models.base import for_update, new_id, transactional
 from services import availability_cache, claims, drift, live, meetings, notifications, people
-from services.booking_chains import Change, booked_key, changes_of, move_key
+from services.booking_chains import Change, booked_key, changes_of, joined, move_key
 from services.logging import get_logger
 from services.providers.base import RemoteBooking, RemotePerson
 from services.runtime import Runtime
@@ -69,6 +69,8 @@ def record(
     `joins`: what an open operation meant counts as its doing. `account_id`: whose token read it; changes older than that
     link are history and notify nobody.
     """
+    if rt.providers[slug].capabilities.replaces:
+        chain = [joined(chain[0]), *chain[1:]]
     tail = chain[-1]
     # in one order for everybody: two transactions that make the same new people must not wait for each other
     made = {person: _person(slug, person) for person in sorted(tail.people, key=lambda p: (p.email or "", p.external_id or "", p.name))}
@@ -84,26 +86,30 @@ def record(
     if current:
         changed |= _participants(booking, tail, person_ids)
     _adopt_account(booking, account_id)
-    operation = _made_by(booking, chain) or (Operation.get_or_none((Operation.booking == booking.id) & Operation.open) if joins else None)
-    news = [change for change in changes if _insert(rt, booking, change, source, operation)]
+    made_by = _made_by(booking, chain)
+    meant_by = Operation.get_or_none((Operation.booking == booking.id) & Operation.open) if joins else None
+    news = [change for change in changes if _insert(rt, booking, change, source, made_by if change.kind == "BOOKED" else meant_by)]
     if (news or changed) and not added:
         Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
-    if changed or news:
-        _forget_availability(rt, booking)
     if current and (changed or news or tail.incomplete):
         meetings.follow(rt, booking.id, tail)
+    if changed or news:
+        _forget_availability(rt, booking)
+        _tell_browsers(rt, booking.id)
     if changed and source == "RECONCILER":
         drift.missed(rt, Booking.get_by_id(booking.id), tail.updated_at)
-    if chain[0].forked_from:
-        drift.forked(booking, chain[0].forked_from)
-    if added and _given_up(tail):
-        drift.note(booking, "ORPHAN", "It was made by a change that had been given up, and stands beside the booking that was to be moved.")
-    if added or changed or news:
-        _tell_browsers(rt, booking.id)
+    _note_drift(booking, chain, added=added)
     for change in news:
         if change.kind in notifications.TOLD and _is_news(account_id, change, source):
             notifications.about_change(rt, booking.id, change.id)
     return Recorded(booking.id, added, bool(changed or news), tuple(change.kind for change in news))
+
+
+def _note_drift(booking: Booking, chain: list[RemoteBooking], *, added: bool) -> None:
+    if chain[0].forked_from:
+        drift.forked(booking, chain[0].forked_from)
+    if added and _given_up(chain[-1]):
+        drift.note(booking, "ORPHAN", "It was made by a change that had been given up, and stands beside the booking that was to be moved.")
 
 
 def _tell_browsers(rt: Runtime, booking_id: str) -> None:
@@ -235,13 +241,21 @@ def _fields(rt: Runtime, booking_id: str, slug: str, remote: RemoteBooking) -> d
         "is_group": remote.is_group,
         "location": remote.location,
         "meeting_url": remote.meeting_url,
-        "answers": seal(rt, "booking", booking_id, "answers", orjson.dumps(remote.answers).decode() if remote.answers else None),
+        "answers": seal(rt, "booking", booking_id, "answers", _answers(event_type, remote)),
         "cancellation_reason": seal(rt, "booking", booking_id, "cancellation_reason", remote.cancellation_reason),
         "remote_updated_at": remote.updated_at,
         "occasion_id": remote.occasion_id,
         "has_conference": remote.conference is not None,
         "movable": remote.movable,
     }
+
+
+def _answers(event_type: EventType | None, remote: RemoteBooking) -> str | None:
+    """With the questions as the event type words them: some providers tell their keys."""
+    texts = {key: text for key, text, *_ in event_type.questions} if event_type else {}
+    return (
+        orjson.dumps([[texts.get(question, question), answer] for question, answer in remote.answers]).decode() if remote.answers else None
+    )
 
 
 def _remember_ids(booking_id: str, slug: str, chain: list[RemoteBooking]) -> None:

@@ -274,8 +274,11 @@ def _alternatives(rt: Runtime, operation: Operation) -> list[tuple[datetime, dat
             return []
         return availability.alternatives(rt, subject, availability.attendee_of(booking), operation.hold_start)
     kind, account = EventType.get_by_id(operation.event_type_id), LinkedAccount.get_by_id(operation.linked_account_id)
-    subject = availability.subject_of_event_type(kind, account, operations.wish_of(rt, operation).get("minutes"))
-    return availability.alternatives(rt, subject, operations.wish_of(rt, operation).get("attends"), operation.hold_start)
+    wish = operations.wish_of(rt, operation)
+    subject = availability.subject_of_event_type(kind, account, wish["minutes"])
+    # somebody third learns nothing of the attendee's calendar
+    attends = None if wish["askedBy"] == "OTHER" else next((p for p in operations.parties_of(rt, operation) if p != kind.host_id), None)
+    return availability.alternatives(rt, subject, attends, operation.hold_start)
 
 
 def _slot_taken(operation: Operation, alternatives: list[tuple[datetime, datetime]]) -> SlotUnavailable:

@@ -61,7 +61,8 @@ def _complete(rt: Runtime, operation: Operation) -> bool:
 def later(rt: Runtime, operation: Operation) -> None:
     """The provider cannot be asked, or its answer cannot be recorded: hold on, and after a day call a person."""
     now = rt.clock.now()
-    if now - (operation.sent_at or operation.created_at) > GIVE_UP_AFTER:
+    since = max(at for at in (operation.sent_at, operation.created_at, operation.attended_at) if at)
+    if now - since > GIVE_UP_AFTER:
         operations.settle(rt, operation.id, "NEEDS_ATTENTION", {"type": "attention"})
         log.error("operation needs attention", operation=operation.id)
         return

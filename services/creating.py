@@ -12,7 +12,7 @@ from typing import Any
 
 from models import EventType, LinkedAccount
 from models.base import to_ms
-from services import availability, notices, operations, people, sides, slot_checks, tokens
+from services import availability, operations, people, sides, slot_checks, tokens
 from services.calendars import Subject
 from services.change_outcomes import Changed, attempt, recorded_outcome
 from services.change_rules import clashes
@@ -61,7 +61,7 @@ def create(rt: Runtime, viewer: Viewer, request: BookingRequest, key: str) -> Ch
         raise InvalidInput.of("eventTypeId", f"This can only be booked on its own page: {kind.scheduling_url}")
     attendee, asked_by = _attendee(viewer, kind, request)
     answers = _answers(rt, kind, request, attendee)
-    wish = {"eventType": kind.external_id, "email": attendee.email, "minutes": subject.own_minutes}
+    wish = {"eventType": kind.external_id, "email": attendee.email, "minutes": subject.own_minutes, "askedBy": asked_by}
     end = request.start + timedelta(minutes=subject.minutes)
     plan = Plan("BOOKED", request.start, end, account_id=subject.account.id, event_type_id=kind.id, wish=wish)
     booking = _Booking(kind, subject, attendee, answers, asked_by, request, end)
@@ -150,8 +150,7 @@ class _Booking:
         linked = sides.is_linked(rt, mentee)
         verdict = Verdict()
         if self.asked_by == "MENTEE" and not linked:
-            provider = rt.providers[self.kind.provider]
-            verdict.warnings.append(notices.mentee_not_connected(provider.label, provider.slug).kept())
+            verdict.warnings.append(availability.not_connected(rt, viewer.person_id, self.kind.provider).kept())
         names = {host: (self.subject.host_name, "COACH"), mentee: (self.attendee.name, "MENTEE")}
         parties = {person: names[person] for person in locked if person in names}
         occasion = self.kind if self.kind.is_group else None

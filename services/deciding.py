@@ -36,9 +36,14 @@ def decide(rt: Runtime, viewer: Viewer, booking_id: str, decision: Decision, *, 
     plan = Plan(
         decision, booking.start if confirms else None, booking.end if confirms else None, reason, account_id=host.id if host else None
     )
-    operation, new = operations.begin(
-        rt, viewer, intent, booking.id, plan, expected_version=None, check=lambda row, parts: _check(rt, viewer, decision, row, parts)
-    )
+    try:
+        operation, new = operations.begin(
+            rt, viewer, intent, booking.id, plan, expected_version=None, check=lambda row, parts: _check(rt, viewer, decision, row, parts)
+        )
+    except StaleBooking:
+        if Booking.get_by_id(booking.id).status == decision:
+            return Changed(booking.id)  # somebody was faster, and meant the same
+        raise
     if not new:
         return recorded_outcome(operation)
     rt.step("operation.begun")

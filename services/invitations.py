@@ -19,7 +19,7 @@ def write(rt: Runtime, booking: Booking, to: Recipient, host: str) -> str | None
 
     The same UID all the booking's life, SEQUENCE its version. It names no other address than the recipient's and ours.
     """
-    if to.address is None or _provider_invites(rt, booking):
+    if to.address is None or provider_invites(rt, booking):
         return None
     calendar, event = Calendar(), Event()
     status = STATUS.get(booking.status, ENDED)
@@ -41,8 +41,8 @@ def write(rt: Runtime, booking: Booking, to: Recipient, host: str) -> str | None
     return calendar.to_ical().decode()
 
 
-def _provider_invites(rt: Runtime, booking: Booking) -> bool:
-    """By the kind of the host's link; a host without one has an ordinary account."""
+def provider_invites(rt: Runtime, booking: Booking) -> bool:
+    """Whether the provider sends calendar entries itself, by the kind of the host's link; a host without one has an ordinary account."""
     invites = rt.providers[booking.provider].capabilities.invites
     hosts = (
         LinkedAccount.select(LinkedAccount.kind)

@@ -130,7 +130,7 @@ def _time(start: datetime, end: datetime | None, zone: ZoneInfo) -> str:
     local = start.astimezone(zone)
     text = f"{local:%A}, {local.day} {local:%B %Y}, {local:%H:%M}"
     if end is None:
-        return text
+        return f"{text} ({zone})"
     until = end.astimezone(zone)
     shown = f"{until:%H:%M}" if until.date() == local.date() else f"{until:%A}, {until.day} {until:%B}, {until:%H:%M}"
     return f"{text} to {shown} ({zone})"

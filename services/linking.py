@@ -26,7 +26,7 @@ from models import (
     WebhookSubscription,
 )
 from models.base import for_update, new_id, transactional
-from services import identity, linked_accounts, people, revocations, tokens, webhook_subscriptions
+from services import identity, linked_accounts, live, people, revocations, tokens, webhook_subscriptions
 from services.errors import (
     AccountInUse,
     AuthorizationDenied,
@@ -295,6 +295,7 @@ def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     if wanted.grant is not None:
         tokens.update_tokens(rt, row.id, row.token_version, wanted.grant)
     _claim_identities(viewer, slug, remote)
+    live.tell_of_connection(rt, row)
     linked_accounts.plan_work(rt, row)
     OAuthState.update(status="completed", code=None).where(OAuthState.id == wanted.state_id).execute()
     account_id: str = row.id

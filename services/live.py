@@ -9,12 +9,12 @@ docs/decisions/live-updates-read-a-window.md says why nothing is missed.
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from models import LiveChange, LiveTicket, User
+from models import LinkedAccount, LiveChange, LiveTicket, User
 from models.base import db, new_id
 from services.identity import Viewer
 from services.live_feed import LATEST, MOST_WAITING, Event, Listener, event_of, reset_at
@@ -43,12 +43,22 @@ def tell(rt: Runtime, person_ids: Iterable[str], type_: str, object_id: str, ver
 
     `type_` is the GraphQL type's name, `object_id` its id there; `version` rises with each change, where it has one.
     """
-    people = sorted(set(person_ids))
-    if not people:
+    tell_all(rt, [(person_id, type_, object_id, version) for person_id in sorted(set(person_ids))])
+
+
+def tell_all(rt: Runtime, changes: Sequence[tuple[str, str, str, int]]) -> None:
+    """The same for several changes in one statement: person, type, id and version of each."""
+    if not changes:
         return
-    told = {"type": type_, "object_id": object_id, "version": version, "created_at": rt.clock.database_now()}
-    LiveChange.insert_many([{"person": person_id, **told} for person_id in people]).execute()
+    names, now = ("person", "type", "object_id", "version"), rt.clock.database_now()
+    LiveChange.insert_many([{**dict(zip(names, change, strict=True)), "created_at": now} for change in changes]).execute()
     db.after_commit(rt.live.ring)
+
+
+def tell_of_connection(rt: Runtime, account: LinkedAccount) -> None:
+    """The same for one's link to a provider. Call inside the transaction that changes it."""
+    person_id = User.select(User.person).where(User.id == account.user_id).scalar()
+    tell(rt, [person_id], "ConnectionStatus", f"{account.user_id}:{rt.providers[account.provider].enum_name}")
 
 
 def issue_ticket(rt: Runtime, viewer: Viewer) -> Ticket:

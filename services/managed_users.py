@@ -29,7 +29,8 @@ def connect(rt: Runtime, viewer: Viewer, slug: str, *, switch_account: bool) -> 
         raise linking.not_set_up(rt, slug, "managed users")
     if viewer.email is None:
         raise InvalidInput.of("kind", "A managed user is made for a verified e-mail address, and this sign-in has none.")
-    time_zone = User.get_by_id(viewer.user_id).time_zone
+    user = User.get_by_id(viewer.user_id)
+    time_zone = user.chosen_time_zone or user.time_zone
     try:
         remote = rt.managed_users(slug).managed_user(email=viewer.email, name=viewer.name, time_zone=time_zone)
     except ProviderError as error:

@@ -13,6 +13,8 @@ What bears our mark and belongs to nothing is swept up.
 import hashlib
 from datetime import datetime, timedelta
 
+from peewee import fn
+
 from models import Booking, BookingChange, EventType, LinkedAccount, Meeting, Participant, User
 from models.base import new_id
 from services import claims, drift, tokens
@@ -45,14 +47,14 @@ def settle(rt: Runtime, meeting_id: str) -> timedelta | None:
     try:
         wait = _keep(rt, row, account, needed) if needed else _remove(rt, row, account)
     except (RateLimited, InvalidClient) as error:
-        _tell(account, "RATE_LIMITED" if isinstance(error, RateLimited) else "CLIENT_MISCONFIGURED", getattr(error, "retry_at", None))
+        _tell(rt, account, "RATE_LIMITED" if isinstance(error, RateLimited) else "CLIENT_MISCONFIGURED", getattr(error, "retry_at", None))
         raise
     except PlanRequired:
-        _tell(account, "PLAN_REQUIRED", None)
+        _tell(rt, account, "PLAN_REQUIRED", None)
         raise
     over = account.retry_at is None or account.retry_at <= rt.clock.now()  # what else went well says nothing about a limit
     if account.problem_code in {"RATE_LIMITED", "CLIENT_MISCONFIGURED"} and over:
-        _tell(account, None, None)
+        _tell(rt, account, None, None)
     return wait
 
 
@@ -64,10 +66,10 @@ def _account(rt: Runtime, row: Meeting, bookings: list[Booking]) -> LinkedAccoun
     return next((account for booking in bookings for account in accounts_of(rt, booking)), None)
 
 
-def _tell(account: LinkedAccount, code: str | None, retry_at: datetime | None) -> None:
+def _tell(rt: Runtime, account: LinkedAccount, code: str | None, retry_at: datetime | None) -> None:
     """What keeps meetings from being made shows on the connection; what only the person can repair stays."""
     passes = LinkedAccount.problem_code.is_null() | LinkedAccount.problem_code.not_in(tokens.NEEDS_PERSON)
-    LinkedAccount.update(problem_code=code, retry_at=retry_at).where((LinkedAccount.id == account.id) & passes).execute()
+    tokens.set_problem(rt, account.id, (LinkedAccount.id == account.id) & passes, {"problem_code": code, "retry_at": retry_at})
 
 
 def _host_id(account: LinkedAccount) -> str | None:
@@ -110,7 +112,8 @@ def _keep(rt: Runtime, row: Meeting, account: LinkedAccount, bookings: list[Book
 def _wish(row: Meeting, booking: Booking) -> MeetingWish:
     records = bool(booking.event_type_id and booking.event_type.records_meeting)
     coach = Participant.get_or_none((Participant.booking == booking.id) & (Participant.role == "COACH"))
-    zone = User.select(User.time_zone).where(User.person == coach.person_id).tuples().first() if coach else None
+    own = User.select(fn.COALESCE(User.chosen_time_zone, User.time_zone))
+    zone = own.where(User.person == coach.person_id).tuples().first() if coach else None
     return MeetingWish(booking.title, start_of(booking), minutes_of(booking), (zone[0] if zone else None) or "UTC", row.id, records)
 
 

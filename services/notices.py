@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from services.providers.base import Provider
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -21,16 +23,20 @@ class Notice:
         return cls(kept["code"], kept["message"], kept.get("connect"))
 
 
-def mentee_not_connected(label: str, slug: str) -> Notice:
+def mentee_not_connected(provider: Provider) -> Notice:
     """What a mentee without a usable link is told before and after moving a booking; word for word (DESIGN 10)."""
     return Notice(
         "MENTEE_NOT_CONNECTED",
         "We can't check your calendar for conflicts without access. The times shown are based on the coach's availability. "
-        f"Want to connect your {label} account now?",
-        slug,
+        f"Want to connect your {provider.label} account now?",
+        provider.slug,
     )
 
 
-MENTEE_CONFLICT = Notice("MENTEE_CONFLICT", "The mentee has something else at that time.")
+def mentee_conflict(*, own: bool) -> Notice:
+    """What was accepted. `own`: told to the mentee."""
+    return Notice("MENTEE_CONFLICT", f"{'You have' if own else 'The mentee has'} something else at that time.")
+
+
 MENTEE_UNKNOWN = Notice("SOURCE_UNAVAILABLE", "The mentee's calendar could not be asked; the risk was accepted.")
 OUTSIDE_OVERLAP = Notice("OUTSIDE_OVERLAP", "This lies outside the hours in which both are usually available.")

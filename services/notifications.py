@@ -8,7 +8,7 @@ from typing import Any
 
 from models import Booking, BookingChange, LinkedAccount, Notification, Person, User
 from models.base import new_id, transactional
-from services import outbox, recipients, tokens, wording
+from services import invitations, live, outbox, recipients, tokens, wording
 from services.identity import Viewer
 from services.recipients import IN_APP, Recipient
 from services.runtime import Runtime
@@ -52,6 +52,7 @@ def tell(rt: Runtime, tellings: Sequence[Telling]) -> int:
         made = {(row[1], row[2]): row[0] for row in _insert(rt, some)}
         fresh = [(t, found) for t in some if (found := made.get((t.to.person_id, t.logical_key)))]
         outbox.queue(rt, [outbox.Message(found, t.to, t.booking, t.invites) for t, found in fresh if t.mail])
+        live.tell_all(rt, [(t.to.person_id, "Notification", found, 0) for t, found in fresh if IN_APP in t.to.channels])
         news += len(fresh)
     return news
 
@@ -121,7 +122,8 @@ def _about(rt: Runtime, booking: Booking, change: BookingChange, to: Recipient, 
         previous_start=change.previous_start,
         new_start=change.new_start,
         by=None if themselves else by,
-        mail=not themselves,
+        # whoever made it has no other way to get the entry of their calendar changed
+        mail=not themselves or not invitations.provider_invites(rt, booking),
         invites=True,
     )
 
@@ -205,10 +207,13 @@ def unread_count(viewer: Viewer) -> int:
     return int(Notification.select().where(unread).count())
 
 
+@transactional
 def mark_read(rt: Runtime, viewer: Viewer, ids: list[str] | None) -> int:
     """Mark these (None: all) of the viewer's own as read; unknown and others' ids change nothing. Answers what is left."""
     mine = (Notification.person == viewer.person_id) & Notification.in_app & Notification.read_at.is_null()
     if ids is not None:
         mine &= Notification.id.in_(ids)
-    Notification.update(read_at=rt.clock.now()).where(mine).execute()
+    if Notification.update(read_at=rt.clock.now()).where(mine).execute():
+        # the viewer's other tabs count what is unread
+        live.tell(rt, [viewer.person_id], "User", viewer.user_id)
     return unread_count(viewer)

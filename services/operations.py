@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 from peewee import IntegrityError
 
-from models import Booking, Hold, LinkedAccount, Operation, Participant
+from models import Booking, EventType, Hold, LinkedAccount, Operation, Participant
 from models.base import for_update, new_id, transactional
 from services import live, people
 from services.booking_records import seal, unseal
@@ -192,6 +192,16 @@ def hold(operation: Operation, person_ids: list[str]) -> None:
     Hold.insert_many([{"id": new_id(), "person": person_id, **span} for person_id in person_ids]).execute()
 
 
+def parties_of(rt: Runtime, operation: Operation) -> list[str]:
+    """Whose time it takes; of a booking that is not there yet the host, and whoever is to attend."""
+    if operation.booking_id is not None:
+        rows = Participant.select(Participant.person).where((Participant.booking == operation.booking_id) & Participant.role.in_(PARTIES))
+        return [person_id for (person_id,) in rows.tuples()]
+    kind, wish = EventType.get_or_none(EventType.id == operation.event_type_id), wish_of(rt, operation)
+    attends = people.known(people.email_identity(wish["email"])) if wish else None
+    return [person_id for person_id in (kind.host_id if kind else None, attends) if person_id]
+
+
 def wish_of(rt: Runtime, operation: Operation) -> dict[str, Any]:
     """What finds the booking again that the operation makes."""
     found: dict[str, Any] = orjson.loads(unseal(rt, "operation", operation.id, "wish", operation.wish) or "{}")
@@ -313,9 +323,11 @@ def settle(rt: Runtime, operation_id: str, state: str, outcome: dict[str, Any]) 
     """
     free = Operation.open | ((Operation.state == "UNDONE") & (state == "COMPLETED"))
     # what needs a person may be taken up again where it stopped
-    ended = {} if state == "NEEDS_ATTENTION" else {"phase": "settled"}
+    ended = {"attended_at": None} if state == "NEEDS_ATTENTION" else {"phase": "settled"}
     settled = (
-        Operation.update(state=state, open=False, outcome=outcome, settled_at=rt.clock.now(), due_at=None, lease_owner=None, **ended)
+        Operation.update(
+            state=state, open=False, outcome=outcome, settled_at=rt.clock.now(), due_at=None, lease_owner=None, lease_until=None, **ended
+        )
         .where((Operation.id == operation_id) & free)
         .execute()
     )

@@ -47,6 +47,12 @@ def find_or_create(identities: Iterable[Identity], name: str, time_zone: str | N
     return resolve(person_id)
 
 
+def known(identity: Identity) -> str | None:
+    """Whoever is known by it, if anybody is."""
+    row = PersonIdentity.get_or_none((PersonIdentity.kind == identity[0]) & (PersonIdentity.value == identity[1]))
+    return resolve(row.person_id) if row is not None else None
+
+
 def _add(identity: Identity, person_id: str) -> str:
     """Give the identity to the person; if another transaction was first, theirs is the person."""
     kind, value = identity

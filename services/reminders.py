@@ -51,7 +51,5 @@ def _candidates(first: Any, last: Any) -> Any:
         .switch(Participant)
         .join(User, on=(User.person == Participant.person), attr="user")
     )
-    confirmed = (Booking.status == "CONFIRMED") & (Booking.start >= first) & (Booking.start <= last)
-    return rows.where(confirmed & Participant.role.in_(recipients.PARTIES) & (User.reminders != NONE)).order_by(
-        Booking.start, Participant.id
-    )
+    wanted = (Booking.status == "CONFIRMED") & (Booking.start >= first) & (Booking.start <= last) & (User.reminders != NONE)
+    return rows.where(wanted & Participant.role.in_(recipients.PARTIES)).order_by(Booking.start, Participant.id)

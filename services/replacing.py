@@ -54,14 +54,14 @@ def _looked_for(rt: Runtime, operation: Operation, auth: Auth, draft: Draft, err
     """After a lost answer or a refusal: the new booking, if it was made after all."""
     try:
         found = rt.replacing(_slug(operation)).marked(auth, draft)
-        if found is None and isinstance(error, Refused):
-            old = rt.scheduling(_slug(operation)).booking(auth, operation.from_external_id)
-            raise refused(rt, operation, [old] if old else [], error)
-    except ProviderError as unread:
+        old = None if found else rt.scheduling(_slug(operation)).booking(auth, operation.from_external_id)
+    except (ProviderError, Problem) as unread:
         raise InProgress(operation.id) from unread
-    if found is None:
-        raise InProgress(operation.id)
-    return found
+    if found is not None:
+        return found
+    if isinstance(error, Refused):
+        raise refused(rt, operation, [old] if old else [], error)
+    raise InProgress(operation.id)
 
 
 def complete(rt: Runtime, operation: Operation) -> bool:

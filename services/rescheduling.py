@@ -10,7 +10,7 @@ from datetime import datetime
 
 from models import Booking, Operation, Participant
 from models.base import to_ms
-from services import availability, bookings, notices, operations, replacing, sides, slot_checks, tokens
+from services import availability, bookings, operations, replacing, sides, slot_checks, tokens
 from services.bookings import minutes_of
 from services.change_outcomes import Changed, attempt, recorded_outcome
 from services.change_rules import (
@@ -202,8 +202,7 @@ def _check(rt: Runtime, viewer: Viewer, role: str, booking: Booking, participant
     linked = mentee is not None and sides.is_linked(rt, mentee.person_id)
     verdict = Verdict()
     if role == "MENTEE" and not linked:
-        provider = rt.providers[booking.provider]
-        verdict.warnings.append(notices.mentee_not_connected(provider.label, provider.slug).kept())
+        verdict.warnings.append(availability.not_connected(rt, viewer.person_id, booking.provider).kept())
     parties = {p.person_id: (p.name, p.role) for p in participants if p.role in operations.PARTIES}
     end = request.new_start + (booking.end - booking.start)
     conflicts = clashes(viewer, parties, request.new_start, end, besides=booking)

@@ -65,7 +65,9 @@ def mentee(rt: Runtime, subject: Subject, person_id: str, start: datetime, end: 
     name, moving = name_of(person_id), subject.moving
     accounts = linked(rt, person_id)
     busy, sources, unknown = _calendars(rt, accounts, (person_id, name, "MENTEE"), (start, end), max_age)
-    usable = [account for account in accounts if account.problem_code not in tokens.NEEDS_PERSON]
+    # as they turned out when they were asked: a link may have broken just now
+    asked = {source.provider for source in sources if source.state != "NOT_CONNECTED"}
+    usable = [account for account in accounts if account.provider in asked]
     return Side(
         person_id,
         name,
@@ -95,6 +97,12 @@ def linked(rt: Runtime, person_id: str) -> list[LinkedAccount]:
 def is_linked(rt: Runtime, person_id: str) -> bool:
     """Whether their calendar can be looked at through any link."""
     return any(account.problem_code not in tokens.NEEDS_PERSON for account in linked(rt, person_id))
+
+
+def to_connect(rt: Runtime, person_id: str, otherwise: str) -> str:
+    """Which provider somebody without a usable link is to connect: the one whose link broke, else `otherwise`."""
+    broken = [account.provider for account in linked(rt, person_id)]
+    return broken[0] if broken else otherwise
 
 
 def mentee_of(booking: Booking) -> Participant | None:

@@ -46,7 +46,7 @@ def judge(asked_by: Role, conflicts: list[Conflict], *, accept: bool, mentee_lin
     coachs = any(conflict.role == "COACH" for conflict in conflicts)
     may_accept = not coachs and not (asked_by == "MENTEE" and mentee_linked)
     if may_accept and accept:
-        return Verdict([notices.MENTEE_CONFLICT.kept()])
+        return Verdict([notices.mentee_conflict(own=asked_by == "MENTEE").kept()])
     who = "The coach has" if coachs else ("You have" if asked_by == "MENTEE" else "The mentee has")
     raise SlotUnavailable(f"{who} something else at that time.", SlotDetails(conflicts, [], may_accept))
 
@@ -62,7 +62,11 @@ def ask(rt: Runtime, wanted: Wanted, before: Verdict) -> tuple[Verdict, tuple[st
     if found.mentee is None:
         return verdict, ("COACH",)
     told = {kept["code"] for kept in before.warnings}
-    for notice in _of_mentee(wanted, found, found.mentee):
+    of_mentee = _of_mentee(wanted, found, found.mentee)
+    if wanted.asked_by == "MENTEE" and not found.mentee.linked:
+        # the link broke while it was asked
+        of_mentee.append(availability.not_connected(rt, found.mentee.person_id, wanted.subject.account.provider))
+    for notice in of_mentee:
         if notice.code not in told:
             verdict.warnings.append(notice.kept())
     return verdict, ("COACH", "MENTEE") if found.mentee.linked and not found.mentee.unknown else ("COACH",)
@@ -103,7 +107,7 @@ def _of_mentee(wanted: Wanted, found: Mutual, side: Side) -> list[Notice]:
             conflict = Conflict(side.person_id, side.name, "MENTEE", reason, wanted.start, wanted.end)
             who = "You have" if wanted.asked_by == "MENTEE" else "The mentee has"
             raise SlotUnavailable(f"{who} something else at that time.", SlotDetails([conflict], [], may_accept))
-        told.append(notices.MENTEE_CONFLICT)
+        told.append(notices.mentee_conflict(own=False))
     if side.hours is not None and not intervals.within([slot[0]], found.subject.minutes, side.hours):
         told.append(notices.OUTSIDE_OVERLAP)
     return told

@@ -7,6 +7,8 @@ ask is limited, so that nobody reads another's calendar minute by minute.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from peewee import JOIN
+
 from models import Booking, EventType, Participant
 from services import availability, calendars, intervals, limits, tokens, working_hours
 from services.availability import Mutual
@@ -25,6 +27,8 @@ ORDER = (
 """SlotReason by precedence."""
 MOST, SPAN = 30, timedelta(minutes=10)
 AGE = timedelta(minutes=5)
+LONGEST_BUFFER = timedelta(hours=4)
+"""How far from a booking its buffer is looked for."""
 SENTENCES = {
     "PAST": "The time lies in the past.",
     "OFF_GRID": "Bookings begin at other times here, close to this one.",
@@ -138,8 +142,8 @@ def _of_coach(rt: Runtime, found: Mutual, slot: Span, start: datetime) -> list[s
     for code, spans in (("BUSY", busy), ("BOOKED", booked)):
         if intervals.meets(slot, spans):
             codes.append(code)
-    wide = (slot[0] - before, slot[1] + after)
-    if (before or after) and intervals.meets(wide, [*busy, *booked]) and not intervals.meets(slot, [*busy, *booked]):
+    taken, wide = [*busy, *booked], (slot[0] - before, slot[1] + after)
+    if intervals.meets(wide, [*busy, *_with_buffers(subject, *reach)]) and not intervals.meets(slot, taken):
         codes.append("BUFFER")
     codes += [code for code in _taken(found.coach, slot) if code not in codes]
     if codes:
@@ -159,9 +163,21 @@ def _own_busy(rt: Runtime, subject: Subject, start: datetime, end: datetime) -> 
 
 
 def _own_bookings(subject: Subject, start: datetime, end: datetime) -> list[Span]:
+    return [span for span, _, _ in _rows(subject, start, end)]
+
+
+def _with_buffers(subject: Subject, start: datetime, end: datetime) -> list[Span]:
+    """What is booked keeps the buffers of its own event type as well."""
+    rows = _rows(subject, start - LONGEST_BUFFER, end + LONGEST_BUFFER)
+    return [(span[0] - before, span[1] + after) for span, before, after in rows]
+
+
+def _rows(subject: Subject, start: datetime, end: datetime) -> list[tuple[Span, int, int]]:
     rows = (
-        Booking.select(Booking.start, Booking.end)
+        Booking.select(Booking.start, Booking.end, EventType.buffer_before, EventType.buffer_after)
         .join(Participant)
+        .switch(Booking)
+        .join(EventType, JOIN.LEFT_OUTER)
         .where(
             (Participant.person == subject.host_id)
             & (Participant.role == "COACH")
@@ -171,4 +187,4 @@ def _own_bookings(subject: Subject, start: datetime, end: datetime) -> list[Span
             & (Booking.end > start)
         )
     )
-    return [intervals.covering(*row) for row in rows.tuples()]
+    return [(intervals.covering(since, until), before or 0, after or 0) for since, until, before, after in rows.tuples()]

@@ -25,7 +25,7 @@ from typing import Any
 
 from models import LinkedAccount, PendingRevocation, TokenRotation
 from models.base import DATABASE_AWAY, new_id, release_connection, transactional
-from services import claims, installation_tokens
+from services import claims, installation_tokens, live
 from services.errors import (
     ConnectionUnusable,
     InvalidClient,
@@ -155,16 +155,19 @@ def update_tokens(rt: Runtime, account_id: str, from_version: int, grant: Grant)
         if missing:
             values |= {"problem_code": "SCOPE_MISSING", "missing_scopes": missing}
     same = (LinkedAccount.id == account_id) & (LinkedAccount.token_version == from_version) & LinkedAccount.connected
-    updated = _set(rt, account_id, same, values)
+    updated = set_problem(rt, account_id, same, values)
     if updated and grant.expires_in is not None:
         claims.schedule("refresh", account_id, now + grant.expires_in * random.uniform(*AHEAD))  # noqa: S311 - jitter
     return updated
 
 
 @transactional
-def _set(rt: Runtime, account_id: str, condition: Any, values: dict[str, Any]) -> bool:
+def set_problem(rt: Runtime, account_id: str, condition: Any, values: dict[str, Any]) -> bool:
     """Change the link and, where only its person can repair it from now on, have them told: both or neither."""
+    before = LinkedAccount.get_by_id(account_id)
     changed = bool(LinkedAccount.update(**values).where(condition).execute())
+    if changed and before.problem_code != values["problem_code"]:
+        live.tell_of_connection(rt, before)
     if changed and values["problem_code"] in NEEDS_PERSON:
         claims.schedule("reconnect", account_id, rt.clock.now())
     return changed
@@ -489,7 +492,7 @@ def _failure(rt: Runtime, account: LinkedAccount, code: str, retry_at: datetime)
 def _broken(rt: Runtime, account: LinkedAccount, code: str) -> ConnectionUnusable:
     """Only the person can repair it; a late commit of a lost pair undoes even this (update_tokens)."""
     broken = {"problem_code": code, "retry_at": None, "failed_refresh_count": LinkedAccount.failed_refresh_count + 1}
-    _set(rt, account.id, _same_version(account), broken)
+    set_problem(rt, account.id, _same_version(account), broken)
     claims.unschedule("refresh", account.id)
     log.warning("connection needs its person", account=account.id, provider=account.provider, error_code=code)
     return unusable(rt, account)
@@ -639,7 +642,7 @@ class AccountTokens:
         same = (LinkedAccount.id == account_id) & LinkedAccount.connected
         if not shared:
             same &= LinkedAccount.token_version == token.version
-        if not _set(self._rt, account_id, same, {"problem_code": "SCOPE_MISSING", "missing_scopes": list(scopes)}):
+        if not set_problem(self._rt, account_id, same, {"problem_code": "SCOPE_MISSING", "missing_scopes": list(scopes)}):
             return
         if shared:
             installation_tokens.forget(account.provider)

@@ -32,22 +32,20 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["SSL_CERT_DIR"] = os.environ[POSTGRES_FOLDER]
 
 
-ONE_DATABASE = {
-    "test_atoms",
-    "test_bad_input",
-    "test_calendly",
-    "test_calendly_moves",
-    "test_drift",
-    "test_event_types_changes",
-    "test_graphql_face",
-    "test_managed_users",
-    "test_mixed_accounts",
-    "test_rest",
-    "test_schedules",
-    "test_transport",
-    "test_zoom",
+BOTH_DATABASES = {
+    "test_bookings",
+    "test_concurrent_moves",
+    "test_crashes",
+    "test_creating",
+    "test_inbox",
+    "test_main_job",
+    "test_migrations",
+    "test_rescheduling",
+    "test_rotation",
+    "test_scheduler",
+    "test_tokens",
 }
-"""About providers and faces, hardly about the database: a quick run has each of their tests on one of the two, by its name."""
+"""About transactions, locks and claims: a quick run has these on both databases, each test of the others on one, by its name."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -57,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, left = [], []
     for item in items:
         callspec = getattr(item, "callspec", None)
-        database = callspec.params.get("new_database") if callspec and item.path.stem in ONE_DATABASE else None
+        database = callspec.params.get("new_database") if callspec and item.path.stem not in BOTH_DATABASES else None
         name = item.nodeid.replace(str(database), "")
         chosen = ("sqlite", "postgresql")[crc32(name.encode()) % 2]
         (kept if database in {None, chosen} else left).append(item)

@@ -32,9 +32,9 @@ def empty(world: World) -> None:
     world.control.delete("/mail")
 
 
-def fault(world: World, kind: str, **more: Any) -> None:
-    """The mail server fails so; `times` as often."""
-    world.sandbox_call("faults", kind=kind, match={"mail": "*"}, **more)
+def fault(world: World, kind: str, times: int | None = 1) -> None:
+    """The mail server fails so, as often (None: from now on)."""
+    world.sandbox.fault({"kind": kind}, mail="*", times=times)
 
 
 def states() -> list[tuple[str, int, str | None]]:

@@ -100,7 +100,7 @@ class Crowd:
             parties = {party["role"]: by_email[party["email"]] for party in row["participants"]}
             mover = parties["COACH" if number % 2 else "MENTEE"]
             found.append((mover.token, mover.name, {"bookingId": row["id"], "newStart": iso(slot), "idempotencyKey": f"k{number}"}))
-        random.Random(5).shuffle(found)  # noqa: S311 - an order, no secret
+        random.Random(5).shuffle(found)
         return found
 
     # ---- what is so afterwards -----------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ def test_others_see_the_same_times_and_nothing_of_why(world: World, here: str, t
     book(world, cora, there, at(2, 9), "Sally")
     found = morning(otto, kind(cora, here))
     assert found["starts"] == [FOUR[0], FOUR[1], FOUR[3]]
-    assert [source["participant"]["name"] for source in found["sources"]] == ["Cora", "Cora"]
+    assert [source["participant"]["name"] for source in found["sources"]] == ["Cora", "Cora", "Otto"]
     assert "Sally" not in str(found)
 
 

@@ -69,8 +69,10 @@ ON_SQLITE = (
     "CREATE INDEX operation_booking_id ON operation (booking_id)",
     "CREATE UNIQUE INDEX operation_open ON operation (booking_id) WHERE open",
     "CREATE UNIQUE INDEX operation_idempotency ON operation (user_id, mutation, idempotency_key) WHERE idempotency_key IS NOT NULL",
-    "UPDATE booking_change SET operation_id = (SELECT k.operation_id FROM kept_aside k WHERE k.id = booking_change.id) "
-    "WHERE id IN (SELECT id FROM kept_aside)",
+    """
+    UPDATE booking_change SET operation_id = (SELECT k.operation_id FROM kept_aside k WHERE k.id = booking_change.id)
+    WHERE id IN (SELECT id FROM kept_aside)
+    """,
     "DROP TABLE kept_aside",
 )
 STATEMENTS = (

@@ -158,12 +158,12 @@ def schedule(raw: Any) -> RemoteSchedule:
         weekly: dict[int, list[Hours]] = {}
         for rule in raw.get("availability") or ():
             for day in rule["days"]:
-                weekly.setdefault(DAYS.index(day) + 1, []).append(Hours(rule["startTime"], rule["endTime"]))
+                weekly.setdefault(DAYS.index(day) + 1, []).append(Hours(rule["startTime"], _end(rule)))
         special: dict[date, list[Hours]] = {}
         for rule in raw.get("overrides") or ():
             hours = special.setdefault(date.fromisoformat(rule["date"]), [])
             if rule["startTime"] != rule["endTime"]:  # 00:00 to 00:00: closed
-                hours.append(Hours(rule["startTime"], rule["endTime"]))
+                hours.append(Hours(rule["startTime"], _end(rule)))
         return RemoteSchedule(
             external_id=str(raw["id"]),
             name=raw["name"],
@@ -174,6 +174,11 @@ def schedule(raw: Any) -> RemoteSchedule:
         )
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise BadAnswer("calcom", "a schedule that cannot be read") from error
+
+
+def _end(rule: Any) -> str:
+    """The last minute of a day stands for its end."""
+    return "24:00" if rule["endTime"] == "23:59" else rule["endTime"]
 
 
 def schedule_body(wanted: RemoteSchedule) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import structlog
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from services.errors import BadAnswer, NotSent, OutcomeUnknown, Refused
+from services.errors import BadAnswer, NotSent, OutcomeUnknown, Problem, Refused
 from services.providers import oauth2
 from services.providers.base import (
     Auth,
@@ -252,7 +252,8 @@ class CalendlyProvider:
             booked = self.booking(auth, payloads.place(made["uri"]))
         except (KeyError, ValueError) as error:
             raise BadAnswer(self.slug, "a booking without an address") from error
-        except (NotSent, Refused) as error:
+        except (NotSent, Refused, Problem) as error:
+            # also when the link broke just now: the booking stands
             raise OutcomeUnknown(self.slug, "booked, but it cannot be read") from error
         if booked is None:
             raise OutcomeUnknown(self.slug, "booked, but it is not there")
