@@ -23,9 +23,10 @@ def migrate() -> list[str]:
 
     Raises UnsafeDatabaseError when the server is not set as Convene needs it.
     """
-    with db.connection_context():
+    # before the first connection: it switches SQLite to WAL, which fails at once beside somebody who writes
+    with _file_lock(), db.connection_context():
         check_settings()
-        with _alone():
+        with _advisory_lock():
             return list(_runner().up())
 
 
@@ -39,11 +40,19 @@ def _runner() -> Runner:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _file_lock() -> Iterator[None]:
+    if not is_sqlite():
+        yield
+        return
+    with Path(f"{db.obj.database}.migrating").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _advisory_lock() -> Iterator[None]:
     if is_sqlite():
-        with Path(f"{db.obj.database}.migrating").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        yield
         return
     with db.atomic():
         db.execute_sql("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))

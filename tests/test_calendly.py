@@ -1073,10 +1073,10 @@ def test_a_booking_made_at_calendly_is_told_in_full(world: World) -> None:
         "eventType": {},
         "answers": [{"question": "What about?", "answer": "Schöne Grüße & more"}],
         "rescheduling": {
-            "mode": "PROVIDER_PAGE",
+            "mode": "API",
             "blockedBy": [],
-            "providerPageUrl": page_of(world, invitee, "reschedulings"),
-            "closesAt": None,
+            "providerPageUrl": None,
+            "closesAt": "2027-03-02T09:30:00Z",
             "movesLeft": None,
             "reasonRequired": False,
         },
@@ -1594,20 +1594,21 @@ def test_a_group_events_place_is_cancelled_on_its_own_page(world: World) -> None
     assert invitee_row(world, bert).status == "active"
 
 
-def test_a_move_is_done_on_the_invitees_own_page(world: World) -> None:
+def test_a_move_to_an_overlapping_time_is_done_on_the_invitees_own_page(world: World) -> None:
+    """The old event would block the new one."""
     cora, invitee, booking = booked(world)
     for person in (cora, world.caller("Otto")):
-        told_page = person.move(booking["id"], at(4, 10))
+        told_page = person.move(booking["id"], at(2, 9, 15))
         assert (told_page["__typename"], told_page["url"]) == ("RescheduleOnProviderPage", page_of(world, invitee, "reschedulings"))
-        assert only(person)["rescheduling"]["providerPageUrl"] == told_page["url"]
     assert api_calls(world, "POST") == []
     assert httpx.get(told_page["url"]).status_code == 200
-    assert httpx.post(told_page["url"], data={"start": iso(at(4, 10))}).status_code == 303
+    assert httpx.post(told_page["url"], data={"start": iso(at(2, 10))}).status_code == 303
     hear(world)
     after = only(cora)
-    assert (after["id"], after["status"], after["start"]) == (booking["id"], "CONFIRMED", "2027-03-04T10:00:00Z")
+    assert (after["id"], after["status"], after["start"]) == (booking["id"], "CONFIRMED", "2027-03-02T10:00:00Z")
     # from then on the page is the new invitee's
-    assert after["rescheduling"]["providerPageUrl"] == page_of(world, after["externalId"], "reschedulings")
+    again = cora.move(booking["id"], at(2, 10, 15), key="k2")
+    assert again["url"] == page_of(world, after["externalId"], "reschedulings")
     assert [kind for kind, _ in heard(cora)] == ["MOVED", "BOOKED"]
 
 

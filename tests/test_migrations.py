@@ -12,8 +12,8 @@ from harness import World
 from peewee import IntegrityError
 
 import models
-from models.base import UnsafeDatabaseError, check_settings, connect, db, is_sqlite, new_id
-from models.migrate import DIRECTORY, migrate, pending
+from models.base import UnsafeDatabaseError, check_settings, connect, db, is_sqlite, new_id, to_ms
+from models.migrate import DIRECTORY, _runner, migrate, pending
 
 ROOT = Path(__file__).parent.parent
 Shape = dict[str, Any]
@@ -88,6 +88,70 @@ def test_one_open_operation_and_one_meaning_per_key_are_the_databases_own_rules(
     indexes = shape()["operation"]["indexes"]
     assert (("booking_id",), True, "open") in indexes
     assert (("user_id", "mutation", "idempotency_key"), True, "idempotency_key is not null") in indexes
+
+
+def test_changes_under_way_keep_their_holds_and_history_its_operations(fresh_database: str) -> None:
+    """0004 makes the table of operations anew on SQLite; nothing that refers to it may be lost."""
+    names = sorted(p.stem for p in DIRECTORY.glob("[0-9]*.py"))
+    with db.connection_context():
+        list(_runner().up(names[2]))
+        _rows_of_before()
+    migrate()
+    with db.connection_context():
+        (open_, done) = models.Operation.select().order_by(models.Operation.id)
+        assert (open_.open, open_.from_external_id, open_.checked, open_.attended_at) == (True, "uid-1", [], None)
+        assert (done.state, done.outcome) == ("COMPLETED", {"type": "changed"})
+        held = models.Hold.select(models.Hold.operation, models.Hold.person, models.Hold.start, models.Hold.end)
+        taken = {(row.operation_id, row.person_id, to_ms(row.start), to_ms(row.end)) for row in held}
+        assert taken == {(open_.id, "P1".rjust(26, "0"), 3000, 4000), (open_.id, "P2".rjust(26, "0"), 3000, 4000)}
+        (change,) = models.BookingChange.select()
+        assert change.operation_id == done.id
+        with pytest.raises(IntegrityError):
+            models.Operation.create(actor=open_.actor_id, booking=open_.booking_id, kind="MOVED", mutation="m", input_hash="h")
+
+
+def _rows_of_before() -> None:
+    """Two people and a booking of theirs that was cancelled once and is being moved, as they were kept before 0004."""
+    at = '"created_at", "updated_at"'
+
+    def row(table: str, columns: str, *values: object) -> None:
+        marks = ", ".join(["%s" if not is_sqlite() else "?"] * (len(values) + 2))
+        names = f'"id", {at}' + (f", {columns}" if columns else "")
+        db.execute_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", (values[0], 1, 1, *values[1:]))
+
+    def key(name: str) -> str:
+        return name.rjust(26, "0")
+
+    for person in ("P1", "P2"):
+        row("person", "name", key(person), person)
+    columns = 'provider, external_id, version, title, status, start, "end", is_group, remote_updated_at, has_conference'
+    row("booking", columns, key("B"), "calcom", "uid-1", 1, "Session", "CONFIRMED", 1000, 2000, False, 1, False)
+    for name, person, role in (("X1", "P1", "COACH"), ("X2", "P2", "MENTEE")):
+        row("participant", "booking_id, person_id, role, name, no_show", key(name), key("B"), key(person), role, "", False)
+    columns = "actor_id, booking_id, kind, state, phase, open, mutation, input_hash, from_external_id, hold_start, hold_end, warnings, outcome, attempts"
+    row(
+        "operation",
+        columns,
+        key("O1"),
+        key("P1"),
+        key("B"),
+        "MOVED",
+        "IN_PROGRESS",
+        "sent",
+        True,
+        "m",
+        "h",
+        "uid-1",
+        3000,
+        4000,
+        "[]",
+        None,
+        0,
+    )
+    done = ("CANCELLED", "COMPLETED", "settled", False, "m", "h", "uid-0", None, None, "[]", '{"type": "changed"}', 0)
+    row("operation", columns, key("O2"), key("P1"), key("B"), *done)
+    columns = "booking_id, logical_key, kind, at, source, operation_id"
+    row("booking_change", columns, key("C"), key("B"), "k", "CANCELLED", 1, "CONVENE", key("O2"))
 
 
 def test_running_twice_is_harmless(fresh_database: str) -> None:

@@ -247,6 +247,7 @@ def test_each_job_runs_once_from_the_command_line(folder: Path) -> None:
     assert names == [
         "apply_webhooks",
         "settle_operations",
+        "send_mail",
         "event_types",
         "webhooks",
         "sync",
@@ -254,6 +255,8 @@ def test_each_job_runs_once_from_the_command_line(folder: Path) -> None:
         "warm",
         "refresh",
         "revoke",
+        "reconnect",
+        "remind",
         "schedules",
         "booking",
         "meeting",
