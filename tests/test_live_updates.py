@@ -14,16 +14,17 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from harness import Caller, World, at, stored
+from harness import DISCONNECT, SYNC, Caller, World, at, stored
 from processes import Process, Task
 
-from models import LiveChange, LiveTicket, User
+from models import LiveChange, LiveTicket, Operation, User
 from models.base import db, is_sqlite, new_id
 from routes import events
 from services import claims, jobs, live, live_feed
 from services.budgets import Budgets
 
 START = "mutation { startLiveUpdates { url expiresAt } }"
+STATUS = "{ connectionStatus(provider: CAL_COM) { state } }"
 FRONTEND = "https://app.example"
 PATIENCE = 10.0
 RESET = {"event": "reset", "data": {}}
@@ -549,3 +550,70 @@ def test_a_frontend_elsewhere_may_listen(world: World, database_url: str) -> Non
         asked = {"Origin": FRONTEND, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "last-event-id"}
         preflight = mine.http.options("/events", headers=asked)
         assert "last-event-id" in preflight.headers["Access-Control-Allow-Headers"].lower()
+
+
+# ---- what tells ------------------------------------------------------------------------------------------------------------
+
+
+def told(stream: Stream, *wanted: str) -> list[str]:
+    """The types and ids of what came in, as soon as all that is wanted is among it."""
+
+    def seen(one: Stream) -> list[str]:
+        return [f"{e['data']['type']} {e['data']['id']}" for e in one.events if e["event"] == "change"]
+
+    stream.until(lambda s: set(wanted) <= set(seen(s)))
+    return seen(stream)
+
+
+def test_a_move_tells_both_parties_and_its_operation_whoever_made_it(world: World, browsers: Browsers) -> None:
+    clara, otto = world.coach(), world.caller("Otto")
+    world.book(clara, at(2, 9))
+    world.jobs()
+    (booking,) = clara.bookings()
+    streams = {person.name: browsers.open(person) for person in (clara, otto)}
+    assert otto.move(booking["id"], at(3, 10))["__typename"] == "BookingRescheduled"
+    operation = Operation.get().id
+    heard = {name: told(stream, f"Booking {booking['id']}") for name, stream in streams.items()}
+    assert f"BookingOperation {operation}" in told(streams["Otto"], f"BookingOperation {operation}")
+    news = {person.name: person.notifications()[0]["id"] for person in (clara, otto)}
+    for name, stream in streams.items():
+        told(stream, f"Notification {news[name]}")
+        others = {f"Notification {found}" for who, found in news.items() if who != name}
+        assert not others & set(heard[name])
+    assert not any(line.startswith("BookingOperation") for line in told(streams["Clara"], f"Booking {booking['id']}"))
+    versions = [e["data"]["version"] for e in streams["Clara"].events if e["data"].get("type") == "Booking"]
+    assert versions[-1] == clara.bookings()[0]["version"] == 2
+
+
+def test_reading_in_one_tab_is_told_to_the_others(world: World, browsers: Browsers) -> None:
+    clara = world.coach()
+    world.book(clara, at(2, 9))
+    world.jobs()
+    me, stream = clara.one("{ viewer { id } }")["id"], browsers.open(clara)
+    clara.one("mutation { markNotificationsRead(input: {all: true}) { __typename } }")
+    assert told(stream, f"User {me}") == [f"User {me}"]
+    clara.one("mutation { markNotificationsRead(input: {all: true}) { __typename } }")
+    world.book(clara, at(2, 11))
+    world.jobs()
+    told(stream, f"Notification {clara.notifications()[0]['id']}")
+    assert told(stream, f"User {me}").count(f"User {me}") == 1, "nothing was left to be read the second time"
+
+
+def test_a_connection_tells_when_it_is_made_breaks_and_is_taken_down(world: World, browsers: Browsers) -> None:
+    clara = world.caller("Clara")
+    world.account(clara)
+    me, stream = clara.one("{ viewer { id } }")["id"], browsers.open(clara)
+    mine = f"ConnectionStatus {me}:CAL_COM"
+
+    def count() -> int:
+        return told(stream, mine).count(mine)
+
+    clara.link()
+    made = count()
+    world.sandbox_call("calcom/tokens/revoke", email=clara.email)
+    clara.one(SYNC)
+    stream.until(lambda s: sum(e["data"].get("id") == f"{me}:CAL_COM" for e in s.events) > made)
+    broken = count()
+    clara.one(DISCONNECT)
+    stream.until(lambda s: sum(e["data"].get("id") == f"{me}:CAL_COM" for e in s.events) > broken)
+    assert clara.one(STATUS)["state"] == "NOT_CONNECTED"
