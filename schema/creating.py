@@ -19,6 +19,7 @@ from schema.problems import (
     QuotaExhausted,
     SlotUnavailable,
     SourceUnverified,
+    TooManyRequests,
     answered,
 )
 from schema.rescheduling import operation_of
@@ -85,6 +86,7 @@ CreateBookingResult = Annotated[
     | InvalidInput
     | ConnectionUnusable
     | QuotaExhausted
+    | TooManyRequests
     | ProviderFailure,
     strawberry.union("CreateBookingResult", description="What createBooking answers."),
 ]

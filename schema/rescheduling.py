@@ -25,6 +25,7 @@ from schema.problems import (
     QuotaExhausted,
     SlotUnavailable,
     SourceUnverified,
+    TooManyRequests,
     answered,
 )
 from services import cancelling, errors, rescheduling
@@ -114,6 +115,7 @@ RescheduleBookingResult = Annotated[
     | InvalidInput
     | ConnectionUnusable
     | QuotaExhausted
+    | TooManyRequests
     | ProviderFailure,
     strawberry.union("RescheduleBookingResult", description="What rescheduleBooking answers."),
 ]

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from peewee import IntegrityError, Select, Value
+from peewee import JOIN, IntegrityError, Select, Value, fn
 
-from models import Delivery, Drift, Operation, WebhookEvent
+from models import Booking, Delivery, Drift, LinkedAccount, Operation, WebhookEvent
 from models.base import BaseModel, db, transactional
-from services import deliveries, operations, webhooks
-from services.change_outcomes import place
+from services import deliveries, operations, people, webhooks
 from services.errors import InvalidInput, NotFound, ProviderFailure
 from services.runtime import Runtime
 
@@ -45,6 +44,11 @@ class Kind:
     since: Any
     shown: Callable[[Any], Item]
     again: Callable[[Runtime, Any], None] | None
+    joined: Callable[[], Any] | None = None
+    """The rows with what their telling needs."""
+
+    def rows(self) -> Any:
+        return self.joined() if self.joined is not None else self.model.select()
 
 
 def items() -> tuple[Any, Any, Any]:
@@ -63,7 +67,7 @@ def shown(rows: list[Row]) -> list[Item]:
     for name, kind in KINDS.items():
         ids = [row_id for row_id, of_kind in rows if of_kind == name]
         if ids:
-            by_id |= {row.id: kind.shown(row) for row in kind.model.select().where(kind.model.id.in_(ids))}
+            by_id |= {row.id: kind.shown(row) for row in kind.rows().where(kind.model.id.in_(ids))}
     return [by_id[row_id] for row_id, _ in rows if row_id in by_id]
 
 
@@ -104,14 +108,19 @@ def _operation(row: Operation) -> Item:
     return Item(
         row.id,
         "OPERATION",
-        row.settled_at or row.created_at,
+        row.settled_at or row.updated_at,
         f"Could be neither completed nor undone: {done}",
         detail,
         f"See that the account is connected and the provider reachable, then try again. Otherwise {by_hand}, and dismiss this.",
         ("TRY_AGAIN", "DISMISS"),
-        place(row)[1],
+        row.booking.provider if row.booking_id else row.linked_account.provider if row.linked_account_id else None,
         row.booking_id,
     )
+
+
+def _with_places() -> Any:
+    query = Operation.select(Operation, Booking, LinkedAccount).join(Booking, JOIN.LEFT_OUTER)
+    return query.switch(Operation).join(LinkedAccount, JOIN.LEFT_OUTER)
 
 
 @transactional
@@ -119,13 +128,16 @@ def _reopen(rt: Runtime, row: Operation) -> None:
     """The completer takes it up where it stopped, with its people's time held again."""
     now = rt.clock.now()
     again = {"open": True, "state": "IN_PROGRESS", "due_at": now, "settled_at": None, "attended_at": now}
+    parties = people.lock(operations.parties_of(rt, row))
     try:
-        Operation.update(**again).where((Operation.id == row.id) & (Operation.state == "NEEDS_ATTENTION")).execute()
+        stuck = (Operation.id == row.id) & (Operation.state == "NEEDS_ATTENTION")
+        if not Operation.update(**again).where(stuck).execute():
+            return  # another admin was faster
     except IntegrityError as error:
         raise ProviderFailure(
             "Another change of this booking is under way. Try again in a moment.", code="OPERATION_IN_PROGRESS"
         ) from error
-    operations.hold(Operation.get_by_id(row.id), operations.parties_of(rt, row))
+    operations.hold(Operation.get_by_id(row.id), parties)
     rt.wake("operations")
 
 
@@ -153,7 +165,10 @@ DRIFT = {
     ),
     "GONE": ("The provider no longer has a booking", "Ask coach and mentee whether they still meet, and cancel it here if not."),
     "FORKED": ("One meeting became two", "Ask which of the two is meant, and cancel the other one."),
-    "ORPHAN": ("Something is left at the provider that nothing needs", "Remove it at the provider, then dismiss this."),
+    "ORPHAN": (
+        "Something was made at the provider that nothing needs",
+        "If it is still there, remove it at the provider; then dismiss this.",
+    ),
     "CHANGED": ("A meeting was changed at its provider", "See that the participants have the right link."),
 }
 
@@ -192,7 +207,12 @@ def _waits(model: Any, state: str | None) -> Callable[[], Any]:
 
 KINDS: dict[str, Kind] = {
     "OPERATION": Kind(
-        Operation, _waits(Operation, "NEEDS_ATTENTION"), Operation.settled_at, _operation, cast("Callable[[Runtime, Any], None]", _reopen)
+        Operation,
+        _waits(Operation, "NEEDS_ATTENTION"),
+        fn.COALESCE(Operation.settled_at, Operation.updated_at),
+        _operation,
+        cast("Callable[[Runtime, Any], None]", _reopen),
+        _with_places,
     ),
     "WEBHOOK": Kind(WebhookEvent, _waits(WebhookEvent, "DEAD"), WebhookEvent.received_at, _webhook, _replay),
     "DRIFT": Kind(Drift, lambda: Drift.attended_at.is_null() & (Drift.kind != "MISSED"), Drift.created_at, _drift, None),

@@ -162,7 +162,10 @@ def target(
     """What slots are asked of, and the person who attends: the booking's mentee, or whoever would book."""
     if booking_id is not None:
         subject = of_booking(rt, viewer, booking_id, minutes)
-        return subject, attendee_of(subject.moving)
+        assert subject.moving is not None
+        # guests, and whoever booked for somebody else, have no business in the mentee's calendar
+        looks = viewer.is_admin or bookings.role_of(viewer, subject.moving) in {"COACH", "MENTEE"}
+        return subject, attendee_of(subject.moving) if looks else None
     subject = of_event_type(rt, viewer, event_type_id or "", minutes)
     return subject, None if subject.host_id == viewer.person_id else viewer.person_id
 

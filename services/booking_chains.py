@@ -115,7 +115,8 @@ def linked(old: RemoteBooking, new: RemoteBooking) -> list[RemoteBooking]:
 
 def joined(remote: RemoteBooking) -> RemoteBooking:
     """With the links that only we know: a move that was a new booking, and a cancellation of the old one by us."""
-    ours = (Operation.kind == "MOVED") & ((Operation.state == "COMPLETED") | (Operation.open & (Operation.phase == "booked")))
+    halfway = (Operation.phase == "booked") & (Operation.open | ((Operation.state == "NEEDS_ATTENTION") & Operation.attended_at.is_null()))
+    ours = (Operation.kind == "MOVED") & ((Operation.state == "COMPLETED") | halfway)
     if remote.previous_id is None:
         before = Operation.get_or_none(ours & (Operation.to_external_id == remote.external_id))
         if before is not None:
@@ -136,7 +137,9 @@ def half_made(remote: RemoteBooking) -> bool:
         return False
     if operation.open or (operation.state == "NEEDS_ATTENTION" and operation.attended_at is None):
         return operation.to_external_id in {None, remote.external_id} and not _gave_way(operation)
-    return operation.state in {"UNDONE", "REFUSED"} and remote.status == "CANCELLED"
+    # one that came to stand all the same is known here, and its end is news
+    slug = Booking.get_by_id(operation.booking_id).provider
+    return operation.state in {"UNDONE", "REFUSED"} and remote.status == "CANCELLED" and not _recorded(slug, remote.external_id)
 
 
 def _gave_way(operation: Operation) -> bool:

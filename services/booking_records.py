@@ -28,7 +28,7 @@ from models import (
     User,
     WebhookEvent,
 )
-from models.base import for_update, new_id, transactional
+from models.base import for_update, new_id, present, transactional
 from services import availability_cache, claims, drift, live, meetings, notifications, people
 from services.booking_chains import Change, booked_key, changes_of, joined, move_key
 from services.logging import get_logger
@@ -162,7 +162,7 @@ def _absorb(booking: Booking, other: Booking) -> None:
     # one operation may be open per booking; a second one can be neither completed nor undone
     busy = Operation.select().where((Operation.booking == booking.id) & Operation.open).exists()
     if busy:
-        settled = {"state": "NEEDS_ATTENTION", "open": False, "due_at": None, "outcome": {"type": "attention"}}
+        settled = {"state": "NEEDS_ATTENTION", "open": False, "due_at": None, "settled_at": present(), "outcome": {"type": "attention"}}
         Hold.delete().where(
             Hold.operation.in_(Operation.select(Operation.id).where((Operation.booking == other.id) & Operation.open))
         ).execute()

@@ -24,13 +24,31 @@ def cancel(
     role = party(viewer, booking, "cancel")
     if booking.status == "CANCELLED":
         return Changed(booking.id)
+    if page := _page(rt, booking, role):
+        return page
+    try:
+        return _cancel(rt, viewer, intent, booking, role, reason, expected_version)
+    except BookingNotCancellable:
+        if Booking.get_by_id(booking.id).status == "CANCELLED":
+            return Changed(booking.id)  # somebody was faster, and meant the same
+        raise
+
+
+def _page(rt: Runtime, booking: Booking, role: str) -> OnProviderPage | None:
+    """Where it can only be done at the provider."""
     if booking.is_group and role == "MENTEE" and not rt.providers[booking.provider].capabilities.places:
         page = rt.scheduling(booking.provider).booking_page(booking.external_id, "cancel")
         if page:
             return OnProviderPage(page, "Leave this group event on the provider's page; cancelling here would end it for everybody.")
     found = stands_in_the_way(booking, role, rt.clock.now(), "cancel", busy=False)
-    if page := page_instead(rt, booking, found, "cancel"):
-        return OnProviderPage(page, "This booking can only be cancelled on the provider's own page.")
+    page = page_instead(rt, booking, found, "cancel")
+    return OnProviderPage(page, "This booking can only be cancelled on the provider's own page.") if page else None
+
+
+def _cancel(
+    rt: Runtime, viewer: Viewer, intent: Intent, booking: Booking, role: str, reason: str | None, expected_version: int | None
+) -> Changed:
+    found = stands_in_the_way(booking, role, rt.clock.now(), "cancel", busy=False)
     check_rules(found, "cancel")
     if not found:
         check_reason(role, policies.of_booking(booking), reason)

@@ -101,12 +101,12 @@ def sent(
     rt.step("operation.sent")
     if rt.clock.now() - marked_at > SENDS_WITHIN:
         # frozen meanwhile: the completer may be about to say that it was never done
-        operations.refuse(operation, rt.clock.now())
+        operations.refuse(operation, rt.clock.now(), phase="sent")
         raise _too_late()
     try:
         return call()
     except NotSent as error:
-        operations.refuse(operation, rt.clock.now())
+        operations.refuse(operation, rt.clock.now(), phase="sent")
         if isinstance(error, RateLimited) and rt.providers[error.provider].capabilities.replaces and operation.kind in operations.BOOKS:
             # bookings have limits of their own there
             raise operations.out_of_quota(error.retry_at) from error
@@ -115,7 +115,7 @@ def sent(
         return error
     except Problem:
         # the token went bad between the check and the call; a refused token did nothing
-        operations.refuse(operation, rt.clock.now())
+        operations.refuse(operation, rt.clock.now(), phase="sent")
         raise
 
 

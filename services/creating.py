@@ -69,7 +69,7 @@ def create(rt: Runtime, viewer: Viewer, request: BookingRequest, key: str) -> Ch
         return booking.make(rt, viewer, intent, plan)
     except SlotUnavailable as refused:
         attends = viewer.person_id if asked_by == "MENTEE" else None
-        raise slot_checks.with_alternatives(rt, booking.wanted(attends), refused) from refused
+        raise slot_checks.helpful(rt, viewer, booking.wanted(attends), refused) from refused
 
 
 def _intent(request: BookingRequest, key: str) -> Intent:
@@ -155,6 +155,9 @@ class _Booking:
         parties = {person: names[person] for person in locked if person in names}
         occasion = self.kind if self.kind.is_group else None
         conflicts = clashes(viewer, parties, self.request.start, self.end, occasion=occasion)
+        if self.asked_by == "OTHER":
+            # where another's meetings begin and end is nobody's to learn
+            conflicts = [replace(conflict, start=self.request.start, end=self.end) for conflict in conflicts]
         found = slot_checks.judge(self.asked_by, conflicts, accept=self.request.accept_conflicts, mentee_linked=linked)
         verdict.warnings += found.warnings
         return verdict
@@ -200,7 +203,9 @@ def _attendee(viewer: Viewer, kind: EventType, request: BookingRequest) -> tuple
     given = Attendee(request.attendee.name.strip(), request.attendee.email.strip().lower(), request.attendee.time_zone)
     if hosts:
         return given, "COACH"
-    return given, "MENTEE" if given.email == (viewer.email or "").lower() else "OTHER"
+    # by any address that they have proven to be theirs
+    themselves = given.email == (viewer.email or "").lower() or people.known(people.email_identity(given.email)) == viewer.person_id
+    return given, "MENTEE" if themselves else "OTHER"
 
 
 def _answers(rt: Runtime, kind: EventType, request: BookingRequest, attendee: Attendee) -> tuple[tuple[str, str], ...]:
@@ -216,6 +221,8 @@ def _problems(rt: Runtime, request: BookingRequest, attendee: Attendee) -> list[
     problems = []
     if request.start <= rt.clock.now():
         problems.append(FieldProblem(("start",), "The start lies in the past."))
+    if request.start.second or request.start.microsecond:
+        problems.append(FieldProblem(("start",), "Bookings begin on a whole minute."))
     if request.start > rt.clock.now() + availability.FARTHEST:
         problems.append(FieldProblem(("start",), "The start lies more than two years ahead."))
     if not 1 <= len(attendee.name) <= LONGEST_NAME:

@@ -45,7 +45,7 @@ def key_of(*facts: object) -> str:
 
 @transactional
 def tell(rt: Runtime, tellings: Sequence[Telling]) -> int:
-    """Notify, and queue the mail of what was news, in one transaction; answers how much was news. Statements do not grow with it."""
+    """Notify, and queue the mail of what was news, in one transaction; answers how much was news."""
     news = 0
     for begin in range(0, len(tellings), AT_ONCE):
         some = tellings[begin : begin + AT_ONCE]

@@ -307,12 +307,15 @@ def unsent_on(rt: Runtime, operation: Operation, problem: type[Problem]) -> Iter
 
 
 @transactional
-def refuse(operation: Operation, now: datetime) -> None:
-    """Nothing was sent: the operation ends and its key is free for another try."""
-    Operation.update(state="REFUSED", open=False, idempotency_key=None, settled_at=now, sent_at=None, due_at=None).where(
-        (Operation.id == operation.id) & Operation.open
-    ).execute()
-    Hold.delete().where(Hold.operation == operation.id).execute()
+def refuse(operation: Operation, now: datetime, *, phase: str = "claimed") -> None:
+    """Nothing was sent: the operation ends and its key is free for another try.
+
+    Only in the phase in which the caller knows that: the process whose it is may go on while the completer gives it up.
+    """
+    ended = {"state": "REFUSED", "open": False, "idempotency_key": None, "settled_at": now, "sent_at": None, "due_at": None}
+    mine = (Operation.id == operation.id) & Operation.open & (Operation.phase == phase)
+    if Operation.update(**ended).where(mine).execute():
+        Hold.delete().where(Hold.operation == operation.id).execute()
 
 
 @transactional

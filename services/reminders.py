@@ -1,7 +1,9 @@
 """Reminders before meetings, each person's own many minutes ahead."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from peewee import Value
@@ -32,8 +34,7 @@ def remind(rt: Runtime, _key: str) -> timedelta:
 
 def _due(rt: Runtime, minutes: set[int]) -> Iterator[Telling]:
     now = rt.clock.now()
-    first, last = now - LATE + timedelta(minutes=min(minutes)), now + timedelta(minutes=max(minutes))
-    for participant in _candidates(max(first, now), last):
+    for participant in _candidates(now, minutes):
         booking, to = participant.booking, recipients.of_participant(participant)
         for before in participant.user.reminders:
             moment = booking.start - timedelta(minutes=before)
@@ -43,13 +44,15 @@ def _due(rt: Runtime, minutes: set[int]) -> Iterator[Telling]:
                 yield Telling(to, key, "REMINDER", words, booking, new_start=booking.start)
 
 
-def _candidates(first: Any, last: Any) -> Any:
-    """Everybody with reminders in confirmed bookings that begin in this time, in one statement."""
+def _candidates(now: datetime, minutes: set[int]) -> Any:
+    """Everybody with reminders in confirmed bookings that begin in so many minutes, in one statement."""
+    moments = [now + timedelta(minutes=before) for before in sorted(minutes)]
+    begins = reduce(or_, ((Booking.start > at - LATE) & (Booking.start <= at) for at in moments))
     rows = (
         Participant.select(Participant, Booking, User)
         .join(Booking, on=(Participant.booking == Booking.id))
         .switch(Participant)
         .join(User, on=(User.person == Participant.person), attr="user")
     )
-    wanted = (Booking.status == "CONFIRMED") & (Booking.start >= first) & (Booking.start <= last) & (User.reminders != NONE)
+    wanted = (Booking.status == "CONFIRMED") & (Booking.start > now) & begins & (User.reminders != NONE)
     return rows.where(wanted & Participant.role.in_(recipients.PARTIES)).order_by(Booking.start, Participant.id)

@@ -40,8 +40,11 @@ def attempt(
     rt.step("operation.answered")
     operations.booked(rt, operation, answer.external_id)
     rt.step("operation.booked")
+    operation = Operation.get_by_id(operation.id)
+    if not operation.open:
+        return recorded_outcome(operation)  # the completer came first
     try:
-        outcome = _advance(rt, Operation.get_by_id(operation.id), auth)
+        outcome = _advance(rt, operation, auth)
     except (ProviderError, Problem) as error:
         # also when the link broke just now: the new booking stands, and the completer goes on from there
         raise InProgress(operation.id) from error
@@ -78,8 +81,6 @@ def complete(rt: Runtime, operation: Operation) -> bool:
 
 def _advance(rt: Runtime, operation: Operation, auth: Auth) -> Changed | Problem:
     """From where it stands to its end. Raises ProviderError and Problems where it has to be gone on with later."""
-    if not operation.open:
-        return recorded_outcome(operation)
     problem = NOT_CANCELLED
     if operation.phase == "booked":
         old, new = _both(rt, operation, auth)

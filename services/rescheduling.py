@@ -70,7 +70,7 @@ def reschedule(rt: Runtime, viewer: Viewer, request: MoveRequest, key: str) -> C
     try:
         return _move(rt, viewer, intent, booking, role, request, wanted)
     except SlotUnavailable as refused:
-        raise (slot_checks.with_alternatives(rt, wanted, refused) if wanted else refused) from refused
+        raise (slot_checks.helpful(rt, viewer, wanted, refused) if wanted else refused) from refused
 
 
 def _intent(request: MoveRequest, key: str) -> Intent:
@@ -173,6 +173,8 @@ def _validate(rt: Runtime, booking: Booking, request: MoveRequest) -> None:
     problems = []
     if request.new_start <= rt.clock.now():
         problems.append(FieldProblem(("newStart",), "The new start lies in the past."))
+    if request.new_start.second or request.new_start.microsecond:
+        problems.append(FieldProblem(("newStart",), "Bookings begin on a whole minute."))
     if request.new_start > rt.clock.now() + availability.FARTHEST:
         problems.append(FieldProblem(("newStart",), "The new start lies more than two years ahead."))
     if request.new_start == booking.start:

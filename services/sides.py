@@ -16,6 +16,8 @@ from services.change_rules import OPEN_STATUSES
 from services.intervals import Span
 from services.runtime import Runtime
 
+PARTIES = ("COACH", "MENTEE")
+
 
 @dataclass(frozen=True)
 class Side:
@@ -47,13 +49,14 @@ def coach(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age
         (EventType.provider == subject.account.provider) & (EventType.external_id == subject.event_type_external_id)
     )
     before, after = (kind.buffer_before, kind.buffer_after) if kind else (0, 0)
+    occasion = kind if kind is not None and kind.is_group else None
     return Side(
         subject.host_id,
         subject.host_name,
         "COACH",
         busy=intervals.widened(_without(busy, subject.moving), before, after),
         booked=intervals.widened(_booked(subject.host_id, elsewhere, subject.moving, start, end), before, after),
-        held=intervals.widened(_held(subject.host_id, subject, start, end), before, after),
+        held=intervals.widened(_held(subject.host_id, subject, start, end, occasion=occasion), before, after),
         sources=sources,
         unknown=unknown,
         linked=True,
@@ -73,7 +76,7 @@ def mentee(rt: Runtime, subject: Subject, person_id: str, start: datetime, end: 
         name,
         "MENTEE",
         busy=_without(busy, moving),
-        booked=_booked(person_id, Participant.role.in_(["COACH", "MENTEE"]), moving, start, end),
+        booked=_booked(person_id, Participant.role.in_(PARTIES), moving, start, end),
         held=_held(person_id, subject, start, end),
         hours=working_hours.of_accounts(usable, start, end),
         sources=sources or [Source(person_id, name, "MENTEE", None, "NOT_CONNECTED", None)],
@@ -146,7 +149,7 @@ def _booked(person_id: str, which: object, moving: Booking | None, start: dateti
         .join(Participant)
         .where(
             (Participant.person == person_id)
-            & Participant.role.in_(["COACH", "MENTEE"])
+            & Participant.role.in_(PARTIES)
             & which
             & (Booking.id != (moving.id if moving else ""))
             & Booking.status.in_(sorted(OPEN_STATUSES))
@@ -158,9 +161,15 @@ def _booked(person_id: str, which: object, moving: Booking | None, start: dateti
     return intervals.merged(intervals.covering(*row) for row in rows)
 
 
-def _held(person_id: str, subject: Subject, start: datetime, end: datetime) -> list[Span]:
-    """By changes under way; a change of the booking itself does not stand in its own way."""
+def _held(person_id: str, subject: Subject, start: datetime, end: datetime, *, occasion: EventType | None = None) -> list[Span]:
+    """By changes under way; a change of the booking itself does not stand in its own way.
+
+    `occasion`: places of this group event are booked beside one another.
+    """
     query = Hold.select(Hold.start, Hold.end).where((Hold.person == person_id) & (Hold.start < end) & (Hold.end > start))
+    if occasion is not None:
+        places = Operation.select(Operation.id).where((Operation.event_type == occasion.id) & Operation.open)
+        query = query.where(Hold.operation.not_in(places))
     if subject.asked_by is not None:
         query = query.where(Hold.operation != subject.asked_by)
     if subject.moving is not None:

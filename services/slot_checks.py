@@ -14,15 +14,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from services import availability, intervals, notices, sides
+from services import availability, intervals, limits, notices, sides
 from services.availability import Mutual
 from services.calendars import Subject
-from services.errors import Conflict, ProviderError, ProviderFailure, SlotDetails, SlotUnavailable, SourceUnverified
+from services.errors import (
+    Conflict,
+    Problem,
+    ProviderError,
+    ProviderFailure,
+    SlotDetails,
+    SlotUnavailable,
+    SourceUnverified,
+    TooManyRequests,
+)
+from services.identity import Viewer
 from services.notices import Notice
 from services.operations import Verdict
 from services.runtime import Runtime
 from services.sides import Side
 
+MOST_TOLD, TOLD_WITHIN = 60, timedelta(minutes=10)
 Role = Literal["COACH", "MENTEE", "OTHER"]
 """What whoever asks is in it; OTHER books for somebody else, whose calendar is then nobody's to look at."""
 
@@ -128,8 +139,14 @@ def _unverified(wanted: Wanted, *, retry_at: datetime | None) -> SourceUnverifie
     )
 
 
-def with_alternatives(rt: Runtime, wanted: Wanted, refused: SlotUnavailable) -> SlotUnavailable:
-    """The same refusal with up to five slots that work for all who must be free."""
+def helpful(rt: Runtime, viewer: Viewer, wanted: Wanted, refused: SlotUnavailable) -> Problem:
+    """The same refusal with up to five slots that work for all who must be free.
+
+    How often somebody is told of a mentee's time is limited, so that nobody reads another's calendar slot by slot.
+    """
+    tells = any(conflict.role == "MENTEE" and conflict.reason == "OTHER_PARTY_UNAVAILABLE" for conflict in refused.details.conflicts)
+    if tells and (retry_at := limits.spend(rt, f"conflicts:{viewer.user_id}", most=MOST_TOLD, span=TOLD_WITHIN)):
+        return TooManyRequests("Too many times were tried that do not suit the other party. Wait a moment.", retry_at)
     if not refused.details.alternatives:
         attends = None if wanted.asked_by == "OTHER" else wanted.attends
         refused.details.alternatives = availability.alternatives(rt, wanted.subject, attends, wanted.start)

@@ -197,7 +197,7 @@ def replay(rt: Runtime, ids: Sequence[str] | None) -> int:
     """Make deliveries that came to an end due again, all DEAD ones for None; answers how many. A body must still be kept."""
     ended = ~WebhookEvent.state.in_(WAITING) & WebhookEvent.body.is_null(False)
     wanted = WebhookEvent.state == "DEAD" if ids is None else WebhookEvent.id.in_(list(ids))
-    again = {"state": "PENDING", "attempts": 0, "due_at": rt.clock.now(), "applied_at": None}
+    again = {"state": "PENDING", "attempts": 0, "due_at": rt.clock.now(), "applied_at": None, "attended_at": None}
     replayed = int(WebhookEvent.update(**again).where(ended & wanted).execute())
     rt.wake("webhooks")
     return replayed

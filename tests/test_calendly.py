@@ -1247,6 +1247,8 @@ def test_a_broken_link_still_hears_of_bookings_and_cancellations(world: World) -
     assert told(cora) == ("NEEDS_RECONNECT", "REVOKED")
     world.move_clock(minutes=5)
     cancel_there(world, stays, reason="A dentist")
+    hear(world)
+    world.move_clock(minutes=1)
     invite(world, cora, "Call", at(2, 10), "Anna", answers={})
     hear(world)
     expected = [("CANCELLED", "2027-03-02T09:00:00Z"), ("CONFIRMED", "2027-03-02T10:00:00Z")]

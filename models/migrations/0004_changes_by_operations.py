@@ -107,6 +107,8 @@ STATEMENTS = (
     "ALTER TABLE event_type ADD COLUMN buffer_before INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE event_type ADD COLUMN buffer_after INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE event_type ADD COLUMN notice_minutes INTEGER NOT NULL DEFAULT 0",
+    # until they are read again nobody knows what is asked
+    "UPDATE job_claim SET due_at = 0 WHERE kind = 'event_types'",
     "ALTER TABLE app_user ADD COLUMN chosen_time_zone TEXT",
     "ALTER TABLE app_user ADD COLUMN channels TEXT",
     "ALTER TABLE app_user ADD COLUMN reminders TEXT NOT NULL DEFAULT '[]'",
