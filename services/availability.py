@@ -161,7 +161,7 @@ def target(
 ) -> tuple[Subject, str | None]:
     """What slots are asked of, and the person who attends: the booking's mentee, or whoever would book."""
     if booking_id is not None:
-        subject = of_booking(rt, viewer, booking_id, minutes)
+        subject = subject_of(rt, bookings.visible(viewer, booking_id), minutes)
         assert subject.moving is not None
         # guests, and whoever booked for somebody else, have no business in the mentee's calendar
         looks = viewer.is_admin or bookings.role_of(viewer, subject.moving) in {"COACH", "MENTEE"}
@@ -197,13 +197,8 @@ def subject_of_event_type(row: EventType, account: LinkedAccount, minutes: int |
     return Subject(account, row.external_id, minutes or row.duration_minutes, own, None, row.host_id, name)
 
 
-def of_booking(rt: Runtime, viewer: Viewer, booking_id: str, minutes: int | None = None) -> Subject:
-    """Where a booking of the viewer's can move. Raises NotFound, InvalidInput and ConnectionUnusable."""
-    return subject_of(rt, bookings.visible(viewer, booking_id), minutes)
-
-
 def subject_of(rt: Runtime, booking: Booking, minutes: int | None = None) -> Subject:
-    """The same for any booking."""
+    """Where a booking can move. Raises NotFound, InvalidInput and ConnectionUnusable."""
     length = bookings.minutes_of(booking)
     if minutes is not None and minutes != length:
         raise InvalidInput.of("durationMinutes", f"A move cannot resize: this booking lasts {length} minutes.")

@@ -3,11 +3,20 @@
 from models import Booking
 from services import bookings, operations, policies, tokens
 from services.change_outcomes import Changed, attempt, recorded_outcome
-from services.change_rules import SENTENCES, OnProviderPage, caller, check_reason, check_rules, page_instead, party, stands_in_the_way
+from services.change_rules import (
+    LONGEST_REASON,
+    SENTENCES,
+    OnProviderPage,
+    caller,
+    check_reason,
+    check_rules,
+    page_instead,
+    party,
+    stands_in_the_way,
+)
 from services.errors import BookingNotCancellable, InvalidInput
 from services.identity import Viewer
 from services.operations import Intent, Plan, Verdict
-from services.rescheduling import LONGEST_REASON
 from services.runtime import Runtime
 
 

@@ -16,6 +16,7 @@ from services.runtime import Runtime
 
 OPEN_STATUSES = {"PENDING", "CONFIRMED"}
 PARTIES = {"COACH", "MENTEE"}
+LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from typing import Literal
 from models import Booking, LinkedAccount, Participant
 from services import bookings, operations, tokens
 from services.change_outcomes import Changed, attempt, recorded_outcome
-from services.change_rules import clashes
+from services.change_rules import LONGEST_REASON, clashes
 from services.errors import InvalidInput, NotPermitted, ProviderFailure, SlotDetails, SlotUnavailable, StaleBooking
 from services.identity import Viewer
 from services.operations import Intent, Plan, Verdict
-from services.rescheduling import LONGEST_REASON
 from services.runtime import Runtime
 
 Decision = Literal["CONFIRMED", "DECLINED"]

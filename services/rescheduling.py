@@ -14,6 +14,7 @@ from services import availability, bookings, operations, replacing, sides, slot_
 from services.bookings import minutes_of
 from services.change_outcomes import Changed, attempt, recorded_outcome
 from services.change_rules import (
+    LONGEST_REASON,
     OPEN_STATUSES,
     SENTENCES,
     OnProviderPage,
@@ -33,8 +34,6 @@ from services.policies import of_booking as rules_of
 from services.providers.base import Auth
 from services.runtime import Runtime
 from services.slot_checks import Role, Wanted
-
-LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
