@@ -78,7 +78,7 @@ def resolve(rt: Runtime, item_id: str, action: str) -> None:
         if row is None:
             continue
         if action == "DISMISS":
-            kind.model.update(attended_at=rt.clock.now()).where(kind.model.id == item_id).execute()
+            kind.model.update(attended_at=rt.clock.now()).where((kind.model.id == item_id) & kind.waits()).execute()
         elif kind.again is None:
             raise InvalidInput.of("action", "There is nothing to try again here: see to it by hand, then dismiss it.")
         else:

@@ -115,10 +115,13 @@ def linked(old: RemoteBooking, new: RemoteBooking) -> list[RemoteBooking]:
 
 def joined(remote: RemoteBooking) -> RemoteBooking:
     """With the links that only we know: a move that was a new booking, and a cancellation of the old one by us."""
-    halfway = (Operation.phase == "booked") & (Operation.open | ((Operation.state == "NEEDS_ATTENTION") & Operation.attended_at.is_null()))
+    stuck = Operation.state == "NEEDS_ATTENTION"
+    halfway = (Operation.phase == "booked") & (Operation.open | stuck)
     ours = (Operation.kind == "MOVED") & ((Operation.state == "COMPLETED") | halfway)
     if remote.previous_id is None:
-        before = Operation.get_or_none(ours & (Operation.to_external_id == remote.external_id))
+        # what somebody saw to by hand may stand beside the old one for good
+        seen_to = stuck & Operation.attended_at.is_null(False)
+        before = Operation.get_or_none(ours & ~seen_to & (Operation.to_external_id == remote.external_id))
         if before is not None:
             remote = replace(remote, previous_id=before.from_external_id)
     if remote.next_id is None and remote.status == "CANCELLED":

@@ -14,7 +14,7 @@ from services.change_rules import (
     party,
     stands_in_the_way,
 )
-from services.errors import BookingNotCancellable, InvalidInput
+from services.errors import BookingNotCancellable, InvalidInput, StaleBooking
 from services.identity import Viewer
 from services.operations import Intent, Plan, Verdict
 from services.runtime import Runtime
@@ -37,7 +37,7 @@ def cancel(
         return page
     try:
         return _cancel(rt, viewer, intent, booking, role, reason, expected_version)
-    except BookingNotCancellable:
+    except (BookingNotCancellable, StaleBooking):
         if Booking.get_by_id(booking.id).status == "CANCELLED":
             return Changed(booking.id)  # somebody was faster, and meant the same
         raise
