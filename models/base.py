@@ -207,6 +207,8 @@ def is_away(error: BaseException | None) -> bool:
     """Whether the database is the trouble and not the statement: it passes, and nothing here is at fault."""
     if not isinstance(error, DATABASE_AWAY):
         return False
+    if isinstance(error, MaxConnectionsExceeded):
+        return True
     # SQLite calls a missing table an OperationalError as well
     return not is_sqlite() or any(word in str(error).lower() for word in SQLITE_AWAY)
 

@@ -777,6 +777,16 @@ def test_what_the_database_cannot_take_is_not_acknowledged(
     assert uid not in world.logged.getvalue()
 
 
+def test_a_query_for_which_there_is_no_connection_is_told_to_come_again(
+    world: World, clara: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pool_exhausted(monkeypatch):
+        answer = clara.post("{ viewer { id } }")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.json()["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+    assert clara.one("{ viewer { name } }") == {"name": "Clara"}
+
+
 class DisconnectingClock(StandingClock):
     """Asked for the time, between our look at the subscription and our insert, it first lets somebody disconnect."""
 
