@@ -78,7 +78,7 @@ def find(
 
 def not_connected(rt: Runtime, person_id: str, slug: str) -> Notice:
     """What somebody without a usable link is told who attends at this provider."""
-    return mentee_not_connected(rt.providers[sides.to_connect(rt, person_id, slug)])
+    return mentee_not_connected(rt.providers[calendars.to_connect(rt, person_id, slug)])
 
 
 @dataclass(frozen=True)

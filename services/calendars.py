@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from models import Booking, LinkedAccount
+from models import Booking, LinkedAccount, User
 from services import availability_cache as cache
 from services import intervals, tokens
 from services.availability_cache import Days
@@ -48,15 +49,31 @@ class Source:
     as_of: datetime | None
 
 
-def others_of(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
-    scheduling = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
-    query = LinkedAccount.select().where(
-        (LinkedAccount.user == account.user_id)
-        & LinkedAccount.connected
-        & LinkedAccount.provider.in_(scheduling)
-        & (LinkedAccount.id != account.id)
-    )
+def linked(rt: Runtime, person_id: str) -> list[LinkedAccount]:
+    """The person's connected accounts at providers that have calendars, whether usable or not."""
+    query = LinkedAccount.select().join(User).where((User.person == person_id) & _has_calendar(rt))
     return list(query.order_by(LinkedAccount.provider))
+
+
+def is_linked(rt: Runtime, person_id: str) -> bool:
+    """Whether their calendar can be looked at through any link."""
+    return any(account.problem_code not in tokens.NEEDS_PERSON for account in linked(rt, person_id))
+
+
+def to_connect(rt: Runtime, person_id: str, otherwise: str) -> str:
+    """Which provider somebody without a usable link is to connect: the one whose link broke, else `otherwise`."""
+    broken = [account.provider for account in linked(rt, person_id)]
+    return broken[0] if broken else otherwise
+
+
+def others_of(rt: Runtime, account: LinkedAccount) -> list[LinkedAccount]:
+    query = LinkedAccount.select().where((LinkedAccount.user == account.user_id) & (LinkedAccount.id != account.id) & _has_calendar(rt))
+    return list(query.order_by(LinkedAccount.provider))
+
+
+def _has_calendar(rt: Runtime) -> Any:
+    scheduling = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
+    return LinkedAccount.connected & LinkedAccount.provider.in_(scheduling)
 
 
 def busy(

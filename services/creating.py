@@ -12,7 +12,7 @@ from typing import Any
 
 from models import EventType, LinkedAccount
 from models.base import to_ms
-from services import availability, operations, people, sides, slot_checks, tokens
+from services import availability, calendars, operations, people, slot_checks, tokens
 from services.calendars import Subject
 from services.change_outcomes import Changed, attempt, recorded_outcome
 from services.change_rules import clashes
@@ -147,7 +147,7 @@ class _Booking:
         mentee, host = people.resolve(mentee), people.resolve(self.kind.host_id)
         if mentee == host:
             raise InvalidInput.of("attendee.email", "This is the host's own address: name who attends.")
-        linked = sides.is_linked(rt, mentee)
+        linked = calendars.is_linked(rt, mentee)
         verdict = Verdict()
         if self.asked_by == "MENTEE" and not linked:
             verdict.warnings.append(availability.not_connected(rt, viewer.person_id, self.kind.provider).kept())

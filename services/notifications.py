@@ -8,7 +8,7 @@ from typing import Any
 
 from models import Booking, BookingChange, LinkedAccount, Notification, Person, User
 from models.base import new_id, transactional
-from services import invitations, live, outbox, recipients, tokens, wording
+from services import calendars, invitations, live, outbox, recipients, tokens, wording
 from services.identity import Viewer
 from services.recipients import IN_APP, Recipient
 from services.runtime import Runtime
@@ -109,7 +109,13 @@ def _about(rt: Runtime, booking: Booking, change: BookingChange, to: Recipient, 
     kind, themselves = _kind(booking, change), to.person_id == change.actor_id
     who = "You" if themselves else (by or rt.providers[booking.provider].label)
     title, body = wording.of_change(kind, booking, change, who=who, zone=to.zone)
-    if change.kind == "MOVED" and change.source == "CONVENE" and to.role == "MENTEE" and not themselves and not _linked(rt, to):
+    if (
+        change.kind == "MOVED"
+        and change.source == "CONVENE"
+        and to.role == "MENTEE"
+        and not themselves
+        and not calendars.is_linked(rt, to.person_id)
+    ):
         body = f"{body} {wording.CHECK_YOUR_CALENDAR}"
     if kind == "DECLINED" and (move := _asked_move(change)):
         body = f"{body} {wording.not_restored(move.previous_start, to.zone)}"
@@ -161,14 +167,6 @@ def _name_of(parties: list[Recipient], change: BookingChange) -> str | None:
         person = Person.get_or_none(Person.id == change.actor_id)
         actor = person.name if person else None
     return actor or None
-
-
-def _linked(rt: Runtime, to: Recipient) -> bool:
-    """Whether Convene can look into their calendar: a usable link to any provider that has one."""
-    with_calendar = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
-    usable = LinkedAccount.problem_code.is_null() | LinkedAccount.problem_code.not_in(tokens.NEEDS_PERSON)
-    accounts = LinkedAccount.select().join(User).where(User.person == to.person_id)
-    return bool(accounts.where(LinkedAccount.provider.in_(with_calendar) & LinkedAccount.connected & usable).exists())
 
 
 # ---- links that need their person ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from models import Booking, Operation, Participant
 from models.base import to_ms
-from services import availability, bookings, operations, replacing, sides, slot_checks, tokens
+from services import availability, bookings, calendars, operations, replacing, sides, slot_checks, tokens
 from services.bookings import minutes_of
 from services.change_outcomes import Changed, attempt, recorded_outcome
 from services.change_rules import (
@@ -200,7 +200,7 @@ def _check(rt: Runtime, viewer: Viewer, role: str, booking: Booking, participant
     if host is not None and host.problem_code in tokens.NEEDS_PERSON:
         raise tokens.unusable(rt, host)
     mentee = sides.mentee_of(booking)
-    linked = mentee is not None and sides.is_linked(rt, mentee.person_id)
+    linked = mentee is not None and calendars.is_linked(rt, mentee.person_id)
     verdict = Verdict()
     if role == "MENTEE" and not linked:
         verdict.warnings.append(availability.not_connected(rt, viewer.person_id, booking.provider).kept())

@@ -66,7 +66,7 @@ def coach(rt: Runtime, subject: Subject, start: datetime, end: datetime, max_age
 def mentee(rt: Runtime, subject: Subject, person_id: str, start: datetime, end: datetime, max_age: timedelta) -> Side:
     """Everything that is known of somebody who attends: calendars and hours of every linked account, bookings, holds."""
     name, moving = name_of(person_id), subject.moving
-    accounts = linked(rt, person_id)
+    accounts = calendars.linked(rt, person_id)
     busy, sources, unknown = _calendars(rt, accounts, (person_id, name, "MENTEE"), (start, end), max_age)
     # as they turned out when they were asked: a link may have broken just now
     asked = {source.provider for source in sources if source.state != "NOT_CONNECTED"}
@@ -83,29 +83,6 @@ def mentee(rt: Runtime, subject: Subject, person_id: str, start: datetime, end: 
         unknown=unknown,
         linked=bool(usable),
     )
-
-
-def linked(rt: Runtime, person_id: str) -> list[LinkedAccount]:
-    """The person's connected accounts at providers that have calendars, whether usable or not."""
-    scheduling = [slug for slug, provider in rt.providers.items() if provider.capabilities.scheduling]
-    query = (
-        LinkedAccount.select()
-        .join(User)
-        .where((User.person == person_id) & LinkedAccount.connected & LinkedAccount.provider.in_(scheduling))
-        .order_by(LinkedAccount.provider)
-    )
-    return list(query)
-
-
-def is_linked(rt: Runtime, person_id: str) -> bool:
-    """Whether their calendar can be looked at through any link."""
-    return any(account.problem_code not in tokens.NEEDS_PERSON for account in linked(rt, person_id))
-
-
-def to_connect(rt: Runtime, person_id: str, otherwise: str) -> str:
-    """Which provider somebody without a usable link is to connect: the one whose link broke, else `otherwise`."""
-    broken = [account.provider for account in linked(rt, person_id)]
-    return broken[0] if broken else otherwise
 
 
 def mentee_of(booking: Booking) -> Participant | None:

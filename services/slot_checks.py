@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from services import availability, intervals, limits, notices, sides
+from services import availability, calendars, intervals, limits, notices
 from services.availability import Mutual
 from services.calendars import Subject
 from services.errors import (
@@ -67,7 +67,7 @@ def ask(rt: Runtime, wanted: Wanted, before: Verdict) -> tuple[Verdict, tuple[st
 
     `before`: what was found already. Raises SlotUnavailable and SourceUnverified.
     """
-    attends = wanted.attends if wanted.asked_by != "OTHER" and wanted.attends and sides.is_linked(rt, wanted.attends) else None
+    attends = wanted.attends if wanted.asked_by != "OTHER" and wanted.attends and calendars.is_linked(rt, wanted.attends) else None
     found = _asked(rt, wanted, attends)
     verdict = Verdict()
     if found.mentee is None:
