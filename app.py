@@ -11,7 +11,10 @@ from flask_cors import CORS
 
 import settings as configuration
 from models.base import connect, release_connection, use_clock
-from routes import common, development, events, graphql, oauth, operations, tokens, webhooks
+from routes import audit, common, development, doors, events, graphql, oauth, operations, tokens, webhooks
+from schema.execution import Executor
+from schema.root import schema
+from schema.trusted_documents import TrustedDocuments
 from services import health, identity, jobs, logging
 from services.budgets import Budgets
 from services.clock import Clock, SystemClock
@@ -86,15 +89,18 @@ def create_app(settings: configuration.Settings | None = None, *, convene: Conve
         logging.configure(loaded.log_level)
         convene = assemble(settings or loaded, providers)
     rt = convene.rt
+    Executor.on = rt.settings.fast_execution
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.extensions["convene"] = convene
     common.install(app, rt)
-    app.register_blueprint(graphql.blueprint(rt, convene.verifier))
+    documents = TrustedDocuments.load(schema._schema, rt.settings.trusted_documents_mode, rt.settings.trusted_documents)  # noqa: SLF001
+    app.register_blueprint(graphql.blueprint(rt, convene.verifier, doors.install(app, rt), documents))
     app.register_blueprint(oauth.blueprint(rt))
     app.register_blueprint(webhooks.blueprint(rt))
     app.register_blueprint(tokens.blueprint(rt, convene.verifier))
     app.register_blueprint(events.blueprint(rt))
+    app.register_blueprint(audit.blueprint(rt, convene.verifier))
     app.register_blueprint(operations.blueprint(rt, convene.scheduler.heartbeat_age))
     if rt.settings.development:
         app.register_blueprint(development.blueprint(rt, lambda email: _issue(rt, email)))
@@ -102,7 +108,7 @@ def create_app(settings: configuration.Settings | None = None, *, convene: Conve
         app,
         origins=list(rt.settings.allowed_origins),
         allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id"],
-        expose_headers=["X-Request-Id"],
+        expose_headers=["Retry-After", "X-Request-Id"],
         methods=["GET", "POST"],
         max_age=600,
     )

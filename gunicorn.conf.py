@@ -11,13 +11,14 @@ import sys
 
 bind = f"{os.environ.get('CONVENE_HOST', '127.0.0.1')}:{os.environ.get('CONVENE_PORT') or os.environ.get('PORT') or 8000}"
 workers = 1
-worker_class = "gthread"
+worker_class = "routes.worker.Worker"
 threads = int(os.environ.get("CONVENE_THREADS", "48"))
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
 limit_request_line = 8190
 limit_request_fields = 100
+limit_request_field_size = 8190
 accesslog = None
 preload_app = False
 # it would be one file for all installations of this user, and the first to stop takes it away from the others
@@ -26,12 +27,27 @@ control_socket_disable = True
 
 def on_starting(server):  # noqa: ANN001, ANN201, ARG001 - gunicorn's signature
     import settings  # noqa: PLC0415 - after gunicorn has put this folder on the path
+    from services import key_rotation  # noqa: PLC0415
 
     try:
-        settings.load()
+        loaded, _ = settings.load()
     except settings.SettingsError as error:
         # once and plainly, before any worker is started
         sys.exit(str(error))
+    if refusal := key_rotation.refusal(loaded):
+        sys.exit(refusal)
+    if loaded.trusted_documents_mode != "off":
+        _check_documents(loaded)
+
+
+def _check_documents(loaded):  # noqa: ANN001, ANN202
+    from schema.root import schema  # noqa: PLC0415
+    from schema.trusted_documents import ManifestError, TrustedDocuments  # noqa: PLC0415
+
+    try:
+        TrustedDocuments.load(schema._schema, loaded.trusted_documents_mode, loaded.trusted_documents)  # noqa: SLF001
+    except ManifestError as error:
+        sys.exit(f"Convene cannot start: CONVENE_TRUSTED_DOCUMENTS is not good.\n{error}")
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's signature

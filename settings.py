@@ -1,19 +1,22 @@
 """Everything that can be set, read once from the environment into one frozen object.
 
-`load()` names every missing or bad variable at once, so that a first start needs one round, not ten. The table for
-people is docs/settings.md; a test keeps the two equal.
+`load()` names every missing or bad variable at once, so that a first start needs one round, not ten. A secret may come
+from a file that NAME_FILE names (as in Docker and Kubernetes). The table for people is docs/settings.md; a test keeps
+the two equal.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from email.headerregistry import Address
 from email.utils import parseaddr
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services import secret_files
 from services.mailer import Server
 from services.providers.base import List, split
 from services.providers.registry import PROVIDERS, ProviderSettings
@@ -71,6 +74,30 @@ class Settings(BaseSettings):
     allowed_origins: List = Field(default=(), description="Exact origins of the single-page frontends (CORS).")
     return_addresses: List = Field(default=(), description="Exact addresses that `connectProvider(returnTo:)` may name.")
     graphiql: bool = Field(default=False, description="Serve GraphiQL at GET /graphql. Always on in development.")
+    fast_execution: bool = Field(
+        default=True, description="Answer plain parts of a GraphQL answer by generated code. `off`: all by the standard executor."
+    )
+    introspection: bool = Field(
+        default=False,
+        description="Answer questions about the schema, and name similar fields in errors. Always on in development.",
+    )
+    query_cost: int = Field(
+        default=50_000, ge=0, description="Values that the answer to one operation may have, by the sizes of its lists. 0: any number."
+    )
+    trusted_documents: str = Field(default="", description="File with the documents that frontends registered: JSON, sha256 to text.")
+    trusted_documents_mode: Literal["off", "hybrid", "only"] = Field(
+        default="off", description="`hybrid` answers registered documents and others, `only` registered ones, `off` takes texts alone."
+    )
+    requests_per_user: int = Field(default=1200, ge=0, description="Requests of one signed-in user per minute. 0: any number.")
+    requests_per_address: int = Field(
+        default=1200, ge=0, description="Requests per minute from one address that come without a good token. 0: any number."
+    )
+    trusted_proxies: int = Field(
+        default=0,
+        ge=0,
+        description="Proxies in front that each add to X-Forwarded-For; the address limit counts whom the first was called by.",
+    )
+    receive_seconds: float = Field(default=30, gt=0, description="Seconds in which a request's head, and then its body, must arrive.")
     metrics_token: str = Field(default="", repr=False, description="Bearer secret for GET /metrics from beyond loopback.")
     smtp_url: str = Field(
         default="",
@@ -79,6 +106,9 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field(default="", description="Whose name e-mail bears, as `Convene <notifications@example.org>`.")
     default_event_type_minutes: Minutes = Field(default=(15, 30, 60), description="Lengths of the default event types, in minutes.")
+    audit_days: int = Field(
+        default=0, ge=0, description="How many days entries of the audit trail are kept, whole days; 0: for ever (docs/audit.md)."
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     clock_offset_seconds: float = Field(default=0, description="For tests of whole processes only: shifts every clock of this one.")
 
@@ -141,6 +171,10 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def introspects(self) -> bool:
+        return self.introspection or self.development
+
+    @property
     def most_live_streams(self) -> int:
         """How many threads may be taken up by live streams; requests keep eight."""
         wanted = self.threads // 2 if self.live_streams is None else self.live_streams
@@ -153,24 +187,59 @@ class Settings(BaseSettings):
 
 def load(environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, ProviderSettings]]:
     """Read the environment (or `environ`). Raises SettingsError that names everything wrong at once."""
-    if environ is not None:
-        before = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(environ)
-        try:
-            return load()
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-    problems = _missing()
-    settings = _read(Settings, "CONVENE_", problems)
-    providers = {slug: _read(p.settings, f"CONVENE_{slug.upper()}_", problems) for slug, p in PROVIDERS.items()}
-    problems += _lacking(providers)
+    resolved, problems = secret_files.read(os.environ if environ is None else environ, secret_variables())
+    unread = tuple(f"{line.split()[0].removesuffix('_FILE')} is missing" for line in problems)
+    with _environment(resolved):
+        problems += [line for line in _missing() if not line.startswith(unread)]
+        settings = _read(Settings, "CONVENE_", problems)
+        providers = {slug: _read(p.settings, f"CONVENE_{slug.upper()}_", problems) for slug, p in PROVIDERS.items()}
+    problems += [line for line in _lacking(providers) if not line.startswith(unread)]
+    if settings is not None and settings.trusted_documents_mode != "off" and not settings.trusted_documents:
+        problems.append(f"CONVENE_TRUSTED_DOCUMENTS is missing. {_say(Settings, 'trusted_documents')}")
     if settings is not None and settings.smtp_url and not settings.mail_from:
         problems.append(f"CONVENE_MAIL_FROM is missing. {_say(Settings, 'mail_from')}")
     if problems or settings is None:
-        raise SettingsError("Convene cannot start:\n" + "\n".join(f"  {line}" for line in problems))
+        raise _refusal(problems)
     return settings, {slug: value for slug, value in providers.items() if value is not None}
+
+
+def database_url() -> str:
+    """The database's address alone, for what needs nothing else of the settings. Raises SettingsError."""
+    resolved, problems = secret_files.read(os.environ, secret_variables())
+    if problems := [line for line in problems if "DATABASE_URL_FILE " in line]:
+        raise _refusal(problems)
+    default: str = Settings.model_fields["database_url"].default
+    return resolved.get("CONVENE_DATABASE_URL") or resolved.get("DATABASE_URL") or default
+
+
+def _refusal(problems: list[str]) -> SettingsError:
+    return SettingsError("Convene cannot start:\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def secret_variables() -> list[str]:
+    """Every variable whose value is never shown; each may be given as a file instead, by NAME_FILE."""
+    models: list[tuple[str, type[BaseSettings]]] = [("CONVENE_", Settings)]
+    models += [(f"CONVENE_{slug.upper()}_", provider.settings) for slug, provider in PROVIDERS.items()]
+    found: list[str] = []
+    for prefix, model in models:
+        for name, field in model.model_fields.items():
+            if not field.repr:
+                alias = field.validation_alias
+                found += [str(one) for one in alias.choices] if isinstance(alias, AliasChoices) else [f"{prefix}{name.upper()}"]
+    return found
+
+
+@contextmanager
+def _environment(environ: Mapping[str, str]) -> Iterator[None]:
+    """Pydantic's settings read os.environ alone."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _missing() -> list[str]:

@@ -1,5 +1,6 @@
 """Peewee models, one file per aggregate. They hold data and say what is unique; services decide."""
 
+from models.audit import AuditChain, AuditEntry
 from models.availability import AvailabilityCache
 from models.base import db
 from models.booking import Booking, BookingChange, BookingExternalId, Hold, Operation, Participant
@@ -21,6 +22,7 @@ from models.notification import Delivery, Notification
 from models.person import Person, PersonIdentity, User
 from models.policy import Policy
 from models.schedule import Schedule
+from models.sealed import SealingKey
 from models.webhook import WebhookEvent, WebhookSubscription
 
 # In the order of their foreign keys: parents first.
@@ -57,11 +59,16 @@ ALL = (
     JobClaim,
     RateBucket,
     ProviderHealth,
+    SealingKey,
+    AuditEntry,
+    AuditChain,
 )
 
 __all__ = [
     "ALL",
     "AtomsSession",
+    "AuditChain",
+    "AuditEntry",
     "AvailabilityCache",
     "Booking",
     "BookingChange",
@@ -89,6 +96,7 @@ __all__ = [
     "RateBucket",
     "Recording",
     "Schedule",
+    "SealingKey",
     "TokenRotation",
     "User",
     "WebhookEvent",

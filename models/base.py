@@ -23,6 +23,7 @@ from peewee import (
     CharField,
     Database,
     DatabaseProxy,
+    Field,
     InterfaceError,
     InternalError,
     Model,
@@ -34,10 +35,13 @@ from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase
 from playhouse.postgres_ext import PooledPsycopg3Database
 from ulid import ULID
 
+from models import columns
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 db = DatabaseProxy()
+Field.__sql__ = columns.write
 _now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731 - replaced by use_clock
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

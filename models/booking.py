@@ -79,6 +79,7 @@ class Operation(BaseModel):
     `open` no other operation may touch the booking, and [hold_start, hold_end) is taken for everybody in `hold`.
     `booking` is unknown while it is being made; `event_type` and `wish` (sealed JSON) say what is to be booked.
     `linked_account`: through which it is written, for the provider's quotas. `checked`: the roles whose calendars were asked.
+    `origin`: from where it was asked for (sealed JSON), whoever comes to record it.
     """
 
     user = ForeignKeyField(User, null=True, on_delete="SET NULL")
@@ -109,6 +110,7 @@ class Operation(BaseModel):
     lease_until = UtcDateTime(null=True)
     attempts = IntegerField(default=0)
     attended_at = UtcDateTime(null=True)
+    origin = TextField(null=True)
 
     class Meta:
         indexes = ((("from_external_id",), False), (("to_external_id",), False), (("linked_account", "sent_at"), False))

@@ -31,7 +31,8 @@ class User(BaseModel):
     """Who signs in: the subject of the application's identity issuer, with exactly one person.
 
     `time_zone` is what the issuer says, `chosen_time_zone` what the person set here, which goes before it. `channels`: by
-    which they are told, None: all. `reminders`: minutes before a meeting.
+    which they are told, None: all. `reminders`: minutes before a meeting. `erased_at`: since when nothing is known of them
+    but the id (services/erasure.py).
     """
 
     class Meta:
@@ -47,3 +48,4 @@ class User(BaseModel):
     chosen_time_zone = TextField(null=True)
     channels = JsonText(null=True)
     reminders = JsonText(default=list)
+    erased_at = UtcDateTime(null=True)

@@ -12,12 +12,17 @@ class WebhookSubscription(BaseModel):
 
     state: wanted (the row is made before the provider is asked) -> active | retrying | disabled | gone (until it is made
     anew). Unlinking deletes the row.
+
+    While the secret is being replaced, `previous_secret` (sealed) is accepted as well: until the provider was told of the
+    new one (`secret_told_at`), and for a while after that.
     """
 
     linked_account = ForeignKeyField(LinkedAccount, unique=True, on_delete="CASCADE")
     provider = CharField(max_length=20)
     endpoint = CharField(max_length=64, unique=True)
     secret = TextField()
+    previous_secret = TextField(null=True)
+    secret_told_at = UtcDateTime(null=True)
     url = TextField()
     external_id = TextField(null=True)
     state = CharField(max_length=12, default="wanted")

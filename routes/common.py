@@ -7,11 +7,14 @@ from typing import Any
 
 import orjson
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed
 
 from models.base import is_away, release_connection
+from routes.deadlines import TooSlow, in_time
+from routes.origins import of_request
 from services.logging import get_logger
+from services.origins import come_in
 from services.runtime import Runtime
 
 log = get_logger("http")
@@ -19,6 +22,8 @@ log = get_logger("http")
 MAX_GRAPHQL_BODY = 256 * 1024
 MAX_WEBHOOK_BODY = 1024 * 1024
 MAX_SMALL_BODY = 16 * 1024
+RECEIVE_SECONDS = "CONVENE_RECEIVE_SECONDS"
+CUT_OFF = "The body ended before it was whole."
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -34,15 +39,17 @@ def error(status: int, code: str, message: str, details: Any = None) -> Response
 
 
 def read_body(limit: int) -> bytes | None:
-    """The raw body; None when it is larger than `limit`, of which no more is read than that."""
+    """The raw body; None when it is larger than `limit`, of which no more is read than that. Raises TooSlow."""
     if request.content_length is not None and request.content_length > limit:
         return None
-    body = request.stream.read(limit + 1)
+    with in_time(request.environ, current_app.config[RECEIVE_SECONDS]):
+        body = request.stream.read(limit + 1)
     return None if len(body) > limit else body
 
 
 def install(app: Flask, rt: Runtime) -> None:
     """Request ids, one log line and a metric per request, connections given back, surprises masked."""
+    app.config[RECEIVE_SECONDS] = rt.settings.receive_seconds
 
     @app.before_request
     def begin() -> None:
@@ -51,15 +58,13 @@ def install(app: Flask, rt: Runtime) -> None:
         g.started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        come_in(of_request(request, rt.settings.trusted_proxies))
 
     @app.after_request
     def end(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "unknown"
         seconds = time.perf_counter() - g.started
         response.headers["X-Request-Id"] = g.request_id
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.setdefault("Referrer-Policy", "no-referrer")
         # Flask-CORS says so only where there are several origins
         response.vary.add("Origin")
         rt.metrics.http_requests.labels(route, str(response.status_code)).inc()
@@ -72,6 +77,7 @@ def install(app: Flask, rt: Runtime) -> None:
     def done(_error: BaseException | None) -> None:
         release_connection()
         structlog.contextvars.clear_contextvars()
+        come_in(None)
 
     @app.errorhandler(404)
     def not_found(_error: Exception) -> Response:
@@ -85,7 +91,13 @@ def install(app: Flask, rt: Runtime) -> None:
 
     @app.errorhandler(ClientDisconnected)
     def gone(_error: Exception) -> Response:
-        return error(400, "BAD_USER_INPUT", "The body ended before it was whole.")
+        return error(400, "BAD_USER_INPUT", CUT_OFF)
+
+    @app.errorhandler(TooSlow)
+    def too_slow(problem: TooSlow) -> Response:
+        response = error(408, problem.code, problem.message)
+        response.headers["Connection"] = "close"
+        return response
 
     @app.errorhandler(Exception)
     def surprise(problem: Exception) -> Response:

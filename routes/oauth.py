@@ -1,6 +1,7 @@
 """GET /oauth/<provider>/callback keeps the code; nothing is exchanged until the same user completes it."""
 
 import re
+import secrets
 
 from flask import Blueprint, Response, redirect, render_template, request
 
@@ -30,16 +31,18 @@ def blueprint(rt: Runtime) -> Blueprint:
         """Our own page for set-ups without a frontend: says what to run."""
         if provider not in rt.providers:
             return error(404, "NOT_FOUND", "There is nothing at this address.")
+        nonce = secrets.token_urlsafe(16)
         text = render_template(
             "return_page.html",
             label=rt.providers[provider].label,
+            nonce=nonce,
             # nothing but a state of ours gets into the operation that the page tells people to run
             state=state if STATE.fullmatch(state := request.args.get("state", "")) else "",
             refused=request.args.get("error", "")[:100],
         )
         response = Response(text, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+            f"default-src 'none'; style-src 'nonce-{nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
         )
         return response
 

@@ -22,12 +22,13 @@ def blueprint(rt: Runtime, heartbeat_age: Callable[[], float | None]) -> Bluepri
 
     @routes.get("/ready")
     def ready() -> Response:
-        """Fit for work: database, migrations, scheduler."""
+        """Fit for work: database, migrations, sealing keys, scheduler."""
         parts = health.readiness(rt, heartbeat_age())
         body = {
             "status": "ready" if parts.ready else "not ready",
             "database": parts.database,
             "migrations": parts.migrations,
+            "sealingKeys": parts.sealing_keys,
             "scheduler": parts.scheduler,
         }
         return json_response(body, 200 if parts.ready else 503)

@@ -68,12 +68,9 @@ def listed(
     ids = [item.booking_id for item in items.values() if item.booking_id]
     rows = list(BookingRow.select().where(BookingRow.id.in_(ids))) if ids else []
     bookings = {str(booking.id): booking for booking in Booking.many(info.context, rows)}
-    edges = [
-        Edge(node=_shown(items[row.id], bookings), cursor=cursor)
-        for row, cursor in zip(found.rows, found.cursors, strict=True)
-        if row.id in items  # it came right between the two statements
-    ]
-    return AttentionItemConnection(edges=edges, page_info=found.info)
+    # what came to an end between the two statements is no item any more
+    nodes = (_shown(items[row.id], bookings) if row.id in items else None for row in found.rows)
+    return AttentionItemConnection(edges=found.edges(nodes), page_info=found.info)
 
 
 def _shown(item: attention.Item, bookings: dict[str, Booking]) -> AttentionItem:

@@ -351,23 +351,20 @@ def _history(info: Info, row: Row, batch: Batch, first: int | None, after: str |
         found = cut(_recent_changes(batch, limit)[row.id], HISTORY_KEY, limit, None)
     names = {p.person_id: p.name for p in batch.participants[row.id]}
     reads = _reads_words(info, row, batch)
-    edges = [
-        Edge(
-            node=BookingChange(
-                id=strawberry.ID(change.id),
-                kind=BookingChangeKind(change.kind),
-                at=change.at,
-                by=names.get(change.actor_id) or change.by,
-                source=ChangeSource(change.source),
-                previous_start=change.previous_start,
-                new_start=change.new_start,
-                reason=bookings.change_reason(info.context.rt, change) if reads else None,
-            ),
-            cursor=cursor,
+    nodes = [
+        BookingChange(
+            id=strawberry.ID(change.id),
+            kind=BookingChangeKind(change.kind),
+            at=change.at,
+            by=names.get(change.actor_id) or change.by,
+            source=ChangeSource(change.source),
+            previous_start=change.previous_start,
+            new_start=change.new_start,
+            reason=bookings.change_reason(info.context.rt, change) if reads else None,
         )
-        for change, cursor in zip(found.rows, found.cursors, strict=True)
+        for change in found.rows
     ]
-    return BookingChangeConnection(edges=edges, page_info=found.info)
+    return BookingChangeConnection(edges=found.edges(nodes), page_info=found.info)
 
 
 def _recent_changes(batch: Batch, limit: int) -> dict[str, list[ChangeRow]]:
@@ -417,9 +414,7 @@ def listed(
     descending = order is BookingOrder.START_DESC
     name = "bookings_desc" if descending else "bookings_asc"
     found = page(query, Key(name, Row.start, Row.id, lambda row: row.start, descending=descending), first, after)
-    nodes = Booking.many(info.context, found.rows)
-    edges = [Edge(node=node, cursor=cursor) for node, cursor in zip(nodes, found.cursors, strict=True)]
-    return BookingConnection(edges=edges, page_info=found.info)
+    return BookingConnection(edges=found.edges(Booking.many(info.context, found.rows)), page_info=found.info)
 
 
 def one(info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Convene's id.")]) -> Booking | None:  # noqa: A002

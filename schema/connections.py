@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -21,12 +21,6 @@ DEFAULT = 25
 BAD_CURSOR = "`after` is not a cursor of this list. Take it from `pageInfo.endCursor` or an edge."
 
 
-@strawberry.type(description="One item of a page, with the cursor that a next page starts after.")
-class Edge(Generic[T]):
-    node: T = strawberry.field(description="The item.")
-    cursor: str = strawberry.field(description="Pass it as `after` to go on behind this item.")
-
-
 @dataclass(frozen=True)
 class Key:
     """What rows are ordered by: a time column, then the id; `name` keeps cursors of different lists apart."""
@@ -38,11 +32,27 @@ class Key:
     descending: bool = False
 
 
+@strawberry.type(description="One item of a page, with the cursor that a next page starts after.")
+class Edge(Generic[T]):
+    node: T = strawberry.field(description="The item.")
+    key: strawberry.Private[Key]
+    row: strawberry.Private[Any]
+
+    @strawberry.field(description="Pass it as `after` to go on behind this item.")
+    def cursor(self) -> str:
+        return _encode(self.key, self.row)
+
+
 @dataclass(frozen=True)
 class Page(Generic[T]):
     rows: Sequence[T]
-    cursors: Sequence[str]
+    key: Key
     info: PageInfo
+
+    def edges(self, nodes: Iterable[Any]) -> list[Any]:
+        """An edge for each row, of the node that shows it; a row whose node is None is left out."""
+        pairs = zip(nodes, self.rows, strict=True)
+        return [Edge(node=node, key=self.key, row=row) for node, row in pairs if node is not None]
 
 
 def size(first: int | None, default: int = DEFAULT) -> int:
@@ -69,15 +79,14 @@ def page(query: Any, key: Key, first: int | None, after: str | None, *, default:
 
 def cut(rows: list[Any], key: Key, limit: int, after: str | None) -> Page[Any]:
     shown = rows[:limit]
-    cursors = [_encode(key, row) for row in shown]
     return Page(
         shown,
-        cursors,
+        key,
         PageInfo(
             has_next_page=len(rows) > limit,
             has_previous_page=after is not None,
-            start_cursor=cursors[0] if cursors else None,
-            end_cursor=cursors[-1] if cursors else None,
+            start_cursor=_encode(key, shown[0]) if shown else None,
+            end_cursor=_encode(key, shown[-1]) if shown else None,
         ),
     )
 

@@ -92,7 +92,7 @@ def listed(
     if provider:
         query = query.where(Row.provider == provider.value)
     found = page(query, KEY, first, after)
-    edges = [Edge(node=node, cursor=cursor) for node, cursor in zip(shown(list(found.rows)), found.cursors, strict=True)]
+    edges = found.edges(shown(list(found.rows)))
     return EventTypeConnection(edges=edges, page_info=found.info)
 
 

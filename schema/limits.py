@@ -1,67 +1,56 @@
-"""What a document may ask for: depth, aliases, tokens, and one operation at a time.
+"""What a document may ask for, whatever its variables: depth, aliases, directives, tokens.
 
 The limits look at documents that are valid, so every fragment is there and none goes in circles. Each fragment is
 measured once: Strawberry's own depth rule expands it at every use, and twenty fragments that each use the next one twice
-keep it busy for a minute. What was measured is kept per document, like the parsed and the validated ones.
+keep it busy for a minute.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import Any
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLError,
     OperationDefinitionNode,
     SelectionSetNode,
+    Visitor,
+    visit,
 )
-from strawberry.extensions import SchemaExtension
 
 MAX_DEPTH = 12
 MAX_ALIASES = 30
+MAX_DIRECTIVES = 50
 MAX_TOKENS = 2000
-CACHED_DOCUMENTS = 500
 
 
 class TooComplexError(Exception):
     """Marks an error as a limit's."""
 
 
-class Limits(SchemaExtension):
-    """Comes after ValidationCache in the list of extensions: it looks at what that found valid."""
-
-    def on_validate(self) -> Iterator[None]:
-        self._check()
-        yield
-
-    def _check(self) -> None:
-        context = self.execution_context
-        document = context.graphql_document
-        if context.pre_execution_errors or document is None:
-            return
-        messages = over_the_limits(document)
-        errors = [GraphQLError(message, original_error=TooComplexError(message)) for message in messages]
-        if context._provided_operation_name is None and _operations(document) > 1:  # noqa: SLF001
-            errors.append(GraphQLError("The document has several operations: say which one with `operationName`."))
-        if errors:
-            context.pre_execution_errors = errors
-
-
-@lru_cache(maxsize=CACHED_DOCUMENTS)
 def over_the_limits(document: DocumentNode) -> tuple[str, ...]:
     """A sentence for each limit that a valid document exceeds. Introspection (`__schema`, `__type`) counts no depth."""
     measure = _Measure({d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)})
     sizes = [measure.of(d.selection_set) for d in document.definitions if isinstance(d, OperationDefinitionNode)]
-    depth, aliases = max(size[0] for size in sizes), sum(size[1] for size in sizes)
-    found = []
-    if depth > MAX_DEPTH:
-        found.append(f"The document is {depth} levels deep; at most {MAX_DEPTH} are answered.")
-    if aliases > MAX_ALIASES:
-        found.append(f"The document has {aliases} aliases; at most {MAX_ALIASES} are answered.")
-    return tuple(found)
+    counted = _Directives()
+    visit(document, counted)
+    found = (
+        (max(size[0] for size in sizes), MAX_DEPTH, "is {} levels deep"),
+        (sum(size[1] for size in sizes), MAX_ALIASES, "has {} aliases"),
+        (counted.number, MAX_DIRECTIVES, "has {} directives"),
+    )
+    return tuple(f"The document {text.format(number)}; at most {most} are answered." for number, most, text in found if number > most)
+
+
+class _Directives(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def enter_directive(self, _node: DirectiveNode, *_: Any) -> None:
+        self.number += 1
 
 
 @dataclass
@@ -88,7 +77,3 @@ class _Measure:
         if name not in self.known:
             self.known[name] = self.of(self.fragments[name].selection_set)
         return self.known[name]
-
-
-def _operations(document: DocumentNode) -> int:
-    return sum(isinstance(definition, OperationDefinitionNode) for definition in document.definitions)

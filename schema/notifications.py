@@ -72,11 +72,8 @@ def listed(
     mine = Participant.select(Participant.booking).where(Participant.person == info.context.viewer.person_id)
     rows = list(BookingRow.select().where(BookingRow.id.in_(ids) & BookingRow.id.in_(mine))) if ids else []
     booking_by_id = {str(booking.id): booking for booking in Booking.many(info.context, rows)}
-    edges = [
-        Edge(node=_shown(row, booking_by_id.get(row.booking_id)), cursor=cursor)
-        for row, cursor in zip(found.rows, found.cursors, strict=True)
-    ]
-    return NotificationConnection(edges=edges, page_info=found.info)
+    nodes = (_shown(row, booking_by_id.get(row.booking_id)) for row in found.rows)
+    return NotificationConnection(edges=found.edges(nodes), page_info=found.info)
 
 
 def _shown(row: Row, booking: Booking | None) -> Notification:

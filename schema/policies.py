@@ -63,7 +63,7 @@ UpdatePolicyResult = Annotated[
 def update(info: Info, input: Given[UpdatePolicyInput]) -> UpdatePolicyResult:  # noqa: A002 - the contract's name
     change = {column: getattr(input, name) for name, column in NAMES.items() if getattr(input, name) is not strawberry.UNSET}
     event_type_id = given(input.event_type_id)
-    return PolicyUpdated(policy=Policy.of(policies.update(info.context.viewer, event_type_id, change)))
+    return PolicyUpdated(policy=Policy.of(policies.update(info.context.rt, info.context.viewer, event_type_id, change)))
 
 
 def mine(

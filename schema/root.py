@@ -1,15 +1,16 @@
 """The schema: every field of the contract, put together from its features."""
 
 import strawberry
-from strawberry.extensions import MaxTokensLimiter, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 # Aliases: in the classes below the plain names are the contract's fields.
 from schema import atoms, creating, deciding, people, policies, rescheduling, slot_reasons
 from schema import attention as trouble
+from schema import audit as trail
 from schema import availability as slots
 from schema import bookings as meetings
+from schema import erasure as forgetting
 from schema import event_types as kinds
 from schema import linked_accounts as links
 from schema import live as stream
@@ -18,7 +19,8 @@ from schema import operations as intents
 from schema import preferences as wishes
 from schema import schedules as hours
 from schema import webhooks as inbox
-from schema.limits import CACHED_DOCUMENTS, MAX_TOKENS, Limits
+from schema.documents import Documents
+from schema.execution import Executor
 from schema.scalars import SCALARS
 
 
@@ -67,6 +69,9 @@ class Query:
         resolver=trouble.listed,
         description="Stuck operations, dead webhooks and e-mails, drift: what and what to do; admins only (others: null with a FORBIDDEN "
         "error).",
+    )
+    audit_entries: trail.AuditEntryConnection | None = strawberry.field(
+        resolver=trail.listed, description="Who changed what, newest first; admins only (others: null with a FORBIDDEN error)."
     )
 
 
@@ -129,6 +134,10 @@ class Mutation:
     replay_webhook_events: inbox.ReplayWebhookEventsResult = strawberry.mutation(
         resolver=inbox.replay, description="Apply deliveries again; admins only."
     )
+    erase_user: forgetting.EraseUserResult = strawberry.mutation(
+        resolver=forgetting.erase,
+        description="Erase a user: links, tokens and personal data go, history stays under ids that name nobody; admins only.",
+    )
 
 
 class Schema(strawberry.Schema):
@@ -140,11 +149,7 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     mutation=Mutation,
+    execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=False),
-    extensions=[
-        lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
-        lambda: ParserCache(maxsize=CACHED_DOCUMENTS),
-        lambda: ValidationCache(maxsize=CACHED_DOCUMENTS),
-        Limits,
-    ],
+    extensions=[Documents],
 )

@@ -13,8 +13,9 @@ from services.providers.registry import PROVIDERS
 
 
 def _serialize(value: datetime) -> str:
-    text = value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{value.microsecond // 1000:03d}Z" if value.microsecond // 1000 else f"{text}Z"
+    if value.microsecond < 1000:  # noqa: PLR2004 - less than a millisecond
+        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 CLOCK = r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?|\d{8}[Tt]\d{4}(\d\d(\.\d{1,9})?)?)"

@@ -65,8 +65,7 @@ def listed(
     if provider:
         query = query.where(Row.provider == provider.value)
     found = page(query, KEY, first, after)
-    edges = [Edge(node=_shown(row), cursor=cursor) for row, cursor in zip(found.rows, found.cursors, strict=True)]
-    return WebhookEventConnection(edges=edges, page_info=found.info)
+    return WebhookEventConnection(edges=found.edges(_shown(row) for row in found.rows), page_info=found.info)
 
 
 @strawberry.input(description="Which deliveries to apply again: these, or all that were given up.")

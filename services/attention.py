@@ -12,7 +12,7 @@ from peewee import JOIN, IntegrityError, Select, Value, fn
 
 from models import Booking, Delivery, Drift, LinkedAccount, Operation, WebhookEvent
 from models.base import BaseModel, db, transactional
-from services import deliveries, operations, people, webhooks
+from services import audit, deliveries, operations, people, webhooks
 from services.errors import InvalidInput, NotFound, ProviderFailure
 from services.runtime import Runtime
 
@@ -43,7 +43,7 @@ class Kind:
     waits: Callable[[], Any]
     since: Any
     shown: Callable[[Any], Item]
-    again: Callable[[Runtime, Any], None] | None
+    again: Callable[[Runtime, Any], bool] | None
     joined: Callable[[], Any] | None = None
     """The rows with what their telling needs."""
 
@@ -77,14 +77,22 @@ def resolve(rt: Runtime, item_id: str, action: str) -> None:
         row = kind.model.get_or_none((kind.model.id == item_id) & kind.waits())
         if row is None:
             continue
-        if action == "DISMISS":
-            kind.model.update(attended_at=rt.clock.now()).where((kind.model.id == item_id) & kind.waits()).execute()
-        elif kind.again is None:
+        if action != "DISMISS" and kind.again is None:
             raise InvalidInput.of("action", "There is nothing to try again here: see to it by hand, then dismiss it.")
-        else:
-            kind.again(rt, row)
+        _resolve(rt, kind, row, action)
         return
     raise NotFound("There is no such item (any more).")
+
+
+@transactional
+def _resolve(rt: Runtime, kind: Kind, row: Any, action: str) -> None:
+    """Written down by the one of several admins who was first."""
+    if action == "DISMISS" or kind.again is None:
+        done = bool(kind.model.update(attended_at=rt.clock.now()).where((kind.model.id == row.id) & kind.waits()).execute())
+    else:
+        done = kind.again(rt, row)
+    if done:
+        audit.record(rt, "attention.resolved", (kind.model.__name__, row.id), after={"action": action})
 
 
 # ---- operations ------------------------------------------------------------------------------------------------------------
@@ -124,7 +132,7 @@ def _with_places() -> Any:
 
 
 @transactional
-def _reopen(rt: Runtime, row: Operation) -> None:
+def _reopen(rt: Runtime, row: Operation) -> bool:
     """The completer takes it up where it stopped, with its people's time held again."""
     now = rt.clock.now()
     again = {"open": True, "state": "IN_PROGRESS", "due_at": now, "settled_at": None, "attended_at": now}
@@ -132,13 +140,14 @@ def _reopen(rt: Runtime, row: Operation) -> None:
     try:
         stuck = (Operation.id == row.id) & (Operation.state == "NEEDS_ATTENTION")
         if not Operation.update(**again).where(stuck).execute():
-            return  # another admin was faster
+            return False  # another admin was faster
     except IntegrityError as error:
         raise ProviderFailure(
             "Another change of this booking is under way. Try again in a moment.", code="OPERATION_IN_PROGRESS"
         ) from error
     operations.hold(Operation.get_by_id(row.id), parties)
-    rt.wake("operations")
+    db.after_commit(lambda: rt.wake("operations"))
+    return True
 
 
 # ---- the others ------------------------------------------------------------------------------------------------------------
@@ -192,12 +201,12 @@ def _delivery(row: Delivery) -> Item:
     )
 
 
-def _replay(rt: Runtime, row: WebhookEvent) -> None:
-    webhooks.replay(rt, [row.id])
+def _replay(rt: Runtime, row: WebhookEvent) -> bool:
+    return bool(webhooks.make_due(rt, [row.id]))
 
 
-def _send_again(rt: Runtime, row: Delivery) -> None:
-    deliveries.send_again(rt, row.id)
+def _send_again(rt: Runtime, row: Delivery) -> bool:
+    return deliveries.send_again(rt, row.id)
 
 
 def _waits(model: Any, state: str | None) -> Callable[[], Any]:
@@ -211,7 +220,7 @@ KINDS: dict[str, Kind] = {
         _waits(Operation, "NEEDS_ATTENTION"),
         fn.COALESCE(Operation.settled_at, Operation.updated_at),
         _operation,
-        cast("Callable[[Runtime, Any], None]", _reopen),
+        cast("Callable[[Runtime, Any], bool]", _reopen),
         _with_places,
     ),
     "WEBHOOK": Kind(WebhookEvent, _waits(WebhookEvent, "DEAD"), WebhookEvent.received_at, _webhook, _replay),

@@ -8,6 +8,7 @@ Every writer of bookings takes its locks in this order: persons by id, then the 
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -29,7 +30,7 @@ from models import (
     WebhookEvent,
 )
 from models.base import for_update, new_id, present, transactional
-from services import availability_cache, claims, drift, live, meetings, notifications, people
+from services import availability_cache, booking_audit, claims, drift, erased, live, meetings, notifications, people
 from services.booking_chains import Change, booked_key, changes_of, joined, move_key
 from services.logging import get_logger
 from services.providers.base import RemoteBooking, RemotePerson
@@ -52,7 +53,10 @@ class Recorded:
 # ---- recording -------------------------------------------------------------------------------------------------------------
 
 
-@transactional
+class _ErasedMeanwhileError(Exception):
+    """Somebody was erased between our look and our locks: what was begun must not be kept."""
+
+
 def record(
     rt: Runtime,
     account_id: str | None,
@@ -67,16 +71,30 @@ def record(
 
     `requested`: ids that a signed webhook said were pending, so that a confirmation is seen though we never read it so.
     `joins`: what an open operation meant counts as its doing. `account_id`: whose token read it; changes older than that
-    link are history and notify nobody.
+    link are history and notify nobody. What is told of people who were erased is not taken in (services/erased.py).
     """
+    while True:
+        with suppress(_ErasedMeanwhileError):
+            return _record(rt, account_id, slug, chain, source, set(requested), joins)
+
+
+@transactional
+def _record(
+    rt: Runtime, account_id: str | None, slug: str, chain: list[RemoteBooking], source: str, requested: set[str], joins: bool
+) -> Recorded:
     if rt.providers[slug].capabilities.replaces:
         chain = [joined(chain[0]), *chain[1:]]
+    veil = erased.veil(rt, slug, chain)
+    told, chain = chain, veil.over(chain)
     tail = chain[-1]
     # in one order for everybody: two transactions that make the same new people must not wait for each other
-    made = {person: _person(slug, person) for person in sorted(tail.people, key=lambda p: (p.email or "", p.external_id or "", p.name))}
+    in_order = sorted(tail.people, key=lambda p: (p.email or "", p.external_id or "", p.name))
+    made = {person: veil.person_of(person) or _person(slug, person) for person in in_order}
     person_ids = [made[person] for person in tail.people]
     booking = _lock_booking(slug, chain, person_ids)
-    changes = changes_of(booking, chain, set(requested))
+    if erased.veil(rt, slug, told) != veil:
+        raise _ErasedMeanwhileError
+    changes = veil.told(changes_of(booking, told, requested))
     added = current = booking is None
     if booking is None:
         booking = _create(rt, slug, chain)
@@ -89,6 +107,8 @@ def record(
     made_by = _made_by(booking, chain)
     meant_by = Operation.get_or_none((Operation.booking == booking.id) & Operation.open) if joins else None
     news = [change for change in changes if _insert(rt, booking, change, source, made_by if change.kind == "BOOKED" else meant_by)]
+    fresh = [change for change in news if _is_news(account_id, change, source)]
+    booking_audit.note(rt, booking, [change.id for change in fresh], otherwise=changed and not news and not added)
     if (news or changed) and not added:
         Booking.update(version=Booking.version + 1).where(Booking.id == booking.id).execute()
     if current and (changed or news or tail.incomplete):
@@ -96,16 +116,16 @@ def record(
     if changed or news:
         _forget_availability(rt, booking)
         _tell_browsers(rt, booking.id)
-    if changed and source == "RECONCILER":
-        drift.missed(rt, Booking.get_by_id(booking.id), tail.updated_at)
-    _note_drift(booking, chain, added=added)
-    for change in news:
-        if change.kind in notifications.TOLD and _is_news(account_id, change, source):
+    _note_drift(rt, booking, chain, added=added, missed=changed and source == "RECONCILER")
+    for change in fresh:
+        if change.kind in notifications.TOLD:
             notifications.about_change(rt, booking.id, change.id)
     return Recorded(booking.id, added, bool(changed or news), tuple(change.kind for change in news))
 
 
-def _note_drift(booking: Booking, chain: list[RemoteBooking], *, added: bool) -> None:
+def _note_drift(rt: Runtime, booking: Booking, chain: list[RemoteBooking], *, added: bool, missed: bool) -> None:
+    if missed:
+        drift.missed(rt, Booking.get_by_id(booking.id), chain[-1].updated_at)
     if chain[0].forked_from:
         drift.forked(booking, chain[0].forked_from)
     if added and _given_up(chain[-1]):

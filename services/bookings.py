@@ -98,7 +98,7 @@ def query(rt: Runtime, viewer: Viewer, wanted: Filter) -> Any:
     if wanted.text and wanted.text.strip():
         if len(wanted.text) > LONGEST_TEXT:
             raise BadUserInput(f"`text` may have at most {LONGEST_TEXT} characters.")
-        found = found.where(_matches(viewer, wanted.text.strip()))
+        found = found.where(_matches(viewer, mine, wanted.text.strip()))
     return found
 
 
@@ -112,7 +112,7 @@ def _any_status(statuses: Sequence[str], now: datetime) -> Any:
     return condition
 
 
-def _matches(viewer: Viewer, text: str) -> Any:
+def _matches(viewer: Viewer, mine: Any, text: str) -> Any:
     """Case-insensitive, in title, names or addresses; `contains` lets % and _ stand for themselves.
 
     Addresses only where the viewer may read them: what cannot be seen cannot be found either.
@@ -128,7 +128,10 @@ def _matches(viewer: Viewer, text: str) -> Any:
         .where((own.person == viewer.person_id) & ((own.role == "COACH") | ((own.role == "MENTEE") & ~Booking.is_group)))
     )
     readable = Participant.booking.in_(sees_all) | (Participant.role == "COACH") | (Participant.person == viewer.person_id)
-    people = Participant.select(Participant.booking).where(holds(Participant.name) | (holds(Participant.email) & readable))
+    # of the viewer's bookings alone: the search must not go through everybody's names
+    people = Participant.select(Participant.booking).where(
+        Participant.booking.in_(mine) & (holds(Participant.name) | (holds(Participant.email) & readable))
+    )
     return holds(Booking.title) | Booking.id.in_(people)
 
 

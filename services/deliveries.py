@@ -8,7 +8,7 @@ from datetime import timedelta
 from email.utils import parseaddr
 
 from models import Booking, Delivery, Notification
-from models.base import release_connection
+from models.base import db, release_connection
 from services import claims, letters, mailer, notifications, recipients
 from services.letters import Unaddressable
 from services.logging import get_logger
@@ -42,7 +42,7 @@ def send_again(rt: Runtime, delivery_id: str) -> bool:
     """Make a DEAD message due again, with all its tries; False when it is none. Its Message-ID stays."""
     again = {"state": "PENDING", "attempts": 0, "due_at": rt.clock.now(), "attended_at": None}
     revived = Delivery.update(**again).where((Delivery.id == delivery_id) & (Delivery.state == "DEAD")).execute()
-    rt.wake("mail")
+    db.after_commit(lambda: rt.wake("mail"))
     return bool(revived)
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, get_args
 
 from models import EventType, LinkedAccount
+from models.base import transactional
 from services import availability_cache, event_types, linked_accounts, meetings, tokens
 from services.errors import (
     FieldProblem,
@@ -87,7 +88,7 @@ def update(rt: Runtime, viewer: Viewer, event_type_id: str, wish: Wish) -> str:
     if wanted:
         _change(rt, account, row, wanted, wish.own())
     elif wish.own():
-        EventType.update(**wish.own()).where(EventType.id == row.id).execute()
+        _keep_own(rt, account, row, wish.own())
     if wish.own():
         meetings.plan_for_event_type(rt, row.id)
         rt.wake("work")
@@ -106,7 +107,19 @@ def _change(rt: Runtime, account: LinkedAccount, row: EventType, wanted: dict[Ev
         raise _refusal(rt, account, row, wanted, error) from error
     finally:
         availability_cache.forget(rt, [account.id])
+    _keep(rt, account, row, remote, own)
+
+
+@transactional
+def _keep(rt: Runtime, account: LinkedAccount, row: EventType, remote: RemoteEventType, own: dict[str, bool]) -> None:
     event_types.upsert(rt, account, row.host_id, remote, **own)
+    event_types.note(rt, "event_type.updated", account, row.id, event_types.facts(row))
+
+
+@transactional
+def _keep_own(rt: Runtime, account: LinkedAccount, row: EventType, own: dict[str, bool]) -> None:
+    EventType.update(**own).where(EventType.id == row.id).execute()
+    event_types.note(rt, "event_type.updated", account, row.id, event_types.facts(row))
 
 
 def _changed(rt: Runtime, account: LinkedAccount, row: EventType, wanted: dict[EventTypeField, Any]) -> RemoteEventType:

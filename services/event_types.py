@@ -8,7 +8,7 @@ from typing import Any
 
 from models import Booking, EventType, LinkedAccount, User
 from models.base import new_id, transactional
-from services import claims, linked_accounts, meetings, tokens
+from services import audit, claims, linked_accounts, meetings, tokens
 from services.errors import (
     OutcomeUnknown,
     ProviderError,
@@ -17,6 +17,19 @@ from services.errors import (
 from services.identity import Viewer
 from services.providers.base import EventTypeField, RemoteEventType
 from services.runtime import Runtime
+
+AUDITED = (
+    "title",
+    "slug",
+    "description",
+    "duration_minutes",
+    "duration_options",
+    "active",
+    "hidden",
+    "requires_confirmation",
+    "creates_meeting",
+    "records_meeting",
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +178,25 @@ def make(rt: Runtime, account: LinkedAccount, wanted: dict[EventTypeField, Any],
         if found is None:
             raise
         turn.hold, remote = None, found
-    return upsert(rt, account, _host(account), remote, **more)
+    return _keep_made(rt, account, remote, more)
+
+
+@transactional
+def _keep_made(rt: Runtime, account: LinkedAccount, remote: RemoteEventType, more: Mapping[str, Any]) -> str:
+    event_type_id = upsert(rt, account, _host(account), remote, **more)
+    note(rt, "event_type.created", account, event_type_id, {})
+    return event_type_id
+
+
+def note(rt: Runtime, action: str, account: LinkedAccount, event_type_id: str, before: Mapping[str, Any]) -> None:
+    """Write down that one was made or changed through us, inside the transaction that keeps it. `before`: its `facts`."""
+    was, now = audit.difference(before, facts(EventType.get_by_id(event_type_id)))
+    if now:
+        audit.record(rt, action, ("EventType", event_type_id), before=was if before else None, after=now, owner=account.user_id)
+
+
+def facts(row: EventType) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in AUDITED}
 
 
 def is_as(remote: RemoteEventType, wanted: Mapping[EventTypeField, Any]) -> bool:

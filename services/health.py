@@ -8,6 +8,7 @@ from peewee import PeeweeException
 from models import ProviderHealth
 from models.base import UnsafeDatabaseError, check_settings, new_id, noted
 from models.migrate import pending
+from services import key_rotation
 from services.clock import Clock
 from services.runtime import Runtime
 
@@ -39,11 +40,13 @@ class Readiness:
 
     database: bool
     migrations: bool
+    sealing_keys: bool
+    """Every key with which another server seals is known here as well."""
     scheduler: bool
 
     @property
     def ready(self) -> bool:
-        return self.database and self.migrations and self.scheduler
+        return self.database and self.migrations and self.sealing_keys and self.scheduler
 
 
 def readiness(rt: Runtime, heartbeat_age: float | None) -> Readiness:
@@ -51,9 +54,11 @@ def readiness(rt: Runtime, heartbeat_age: float | None) -> Readiness:
     try:
         check_settings()
         migrated = not pending()
+        keys = not (migrated and key_rotation.unknown(rt.vault))
     except (PeeweeException, UnsafeDatabaseError):
-        return Readiness(database=False, migrations=False, scheduler=_beats(heartbeat_age))
-    return Readiness(database=True, migrations=migrated, scheduler=_beats(heartbeat_age) and not rt.stopping.is_set())
+        return Readiness(database=False, migrations=False, sealing_keys=False, scheduler=_beats(heartbeat_age))
+    beats = _beats(heartbeat_age) and not rt.stopping.is_set()
+    return Readiness(database=True, migrations=migrated, sealing_keys=keys, scheduler=beats)
 
 
 def _beats(age: float | None) -> bool:

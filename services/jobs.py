@@ -18,6 +18,7 @@ from models import JobClaim, LinkedAccount, OAuthState, Operation, TokenRotation
 from models.base import is_away, release_connection
 from services import (
     atoms,
+    audit_chain,
     availability,
     availability_cache,
     booking_sync,
@@ -25,12 +26,15 @@ from services import (
     claims,
     completer,
     deliveries,
+    erasure,
     event_types,
+    key_rotation,
     linked_accounts,
     live,
     meeting_work,
     notifications,
     operations,
+    origins,
     reminders,
     revocations,
     schedules,
@@ -118,6 +122,11 @@ def _schedules(rt: Runtime, account_id: str) -> timedelta | None:
     return SCHEDULES_EVERY
 
 
+def _scrub(rt: Runtime, key: str) -> timedelta | None:
+    erasure.scrub(rt, key)
+    return None
+
+
 def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     now = rt.clock.now()
     OAuthState.delete().where(OAuthState.expires_at < now - timedelta(days=1)).execute()
@@ -129,6 +138,7 @@ def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
     operations.clean_up(rt)
     live.clean_up(rt)
     budgets.clean_up(rt.clock)
+    audit_chain.trim(rt)
     linked_accounts.plan_missing_work(rt)
     return CLEAN_UP_EVERY
 
@@ -151,6 +161,8 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
     "booking": booking_sync.read_again,
     "meeting": meeting_work.settle,
     "sweep_meetings": meeting_work.sweep,
+    "chain_audit": audit_chain.extend,
+    "scrub": _scrub,
     "clean_up": _clean_up,
 }
 """Work kept in `job_claim`: does one key's work and answers when it is due again (None: not by itself)."""
@@ -167,7 +179,8 @@ def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int
 def _do(rt: Runtime, claim: JobClaim) -> None:
     result, error_code = "ok", None
     try:
-        again = WORK[claim.kind](rt, claim.key)
+        with origins.within(origins.job(claim.kind)):
+            again = WORK[claim.kind](rt, claim.key)
     except ConnectionUnusable:
         # nothing to do until the person connects again, which schedules everything anew
         again, result = None, "unusable"
@@ -216,7 +229,8 @@ def settle_operations(rt: Runtime) -> int:
 
 def _settle(rt: Runtime, operation: Operation) -> None:
     try:
-        completer.complete(rt, operation)
+        with origins.within(origins.job("settle_operations")):
+            completer.complete(rt, operation)
         rt.metrics.job_runs.labels("operations", "ok").inc()
     except Exception:
         log.exception("operation could not be settled", operation=operation.id)
@@ -320,10 +334,12 @@ class Scheduler:
         return None if self._beat is None else time.monotonic() - self._beat
 
     def start(self) -> None:
+        key_rotation.note(self._rt.vault)
         self._rt.wake = self._ring
         now = self._rt.clock.now()
         claims.schedule("clean_up", "", now + CLEAN_UP_EVERY)
         claims.schedule("remind", "", now)
+        claims.schedule("chain_audit", "", now)
         linked_accounts.plan_missing_work(self._rt)
         for account_id in webhook_subscriptions.moved(self._rt):
             claims.schedule("webhooks", account_id, now)

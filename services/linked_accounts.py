@@ -15,7 +15,7 @@ from models import (
     WebhookSubscription,
 )
 from models.base import transactional
-from services import claims, live, revocations, tokens, webhook_subscriptions
+from services import claims, link_audit, live, revocations, tokens, webhook_subscriptions
 from services.errors import (
     ConnectionUnusable,
     InvalidClient,
@@ -165,6 +165,7 @@ def _unlink(rt: Runtime, account: LinkedAccount) -> bool:
         model.delete().where(model.linked_account == account.id).execute()
     for kind in ("refresh", *account_work(rt.providers[account.provider])):
         claims.unschedule(kind, account.id)
+    link_audit.note(rt, "linked_account.disconnected", None, account)
     live.tell_of_connection(rt, account)
     return True
 

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from peewee import IntegrityError
@@ -23,10 +24,11 @@ from models import (
     OAuthState,
     PersonIdentity,
     Schedule,
+    User,
     WebhookSubscription,
 )
 from models.base import for_update, new_id, transactional
-from services import identity, linked_accounts, live, people, revocations, tokens, webhook_subscriptions
+from services import identity, link_audit, linked_accounts, live, people, revocations, tokens, webhook_subscriptions
 from services.errors import (
     AccountInUse,
     AuthorizationDenied,
@@ -265,6 +267,8 @@ def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     """One transaction: the row, its tokens, and whom the account proves the user to be."""
     slug, remote = wanted.slug, wanted.remote
     people.lock([viewer.person_id])
+    if User.select().where((User.id == viewer.user_id) & User.erased_at.is_null(False)).exists():
+        raise AuthorizationExpired("This user was erased meanwhile. Sign in again.")
     row = for_update(LinkedAccount.select().where((LinkedAccount.user == viewer.user_id) & (LinkedAccount.provider == slug))).first()
     elsewhere = LinkedAccount.select().where(
         (LinkedAccount.provider == slug)
@@ -274,7 +278,7 @@ def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
     )
     if elsewhere.exists():
         raise _in_use(rt, slug)
-    now = rt.clock.now()
+    now, before, what = rt.clock.now(), row, _what_happens(row, wanted)
     profile = {"external_id": remote.external_id, **linked_accounts.profile(remote)}
     if row is None:
         row = LinkedAccount.create(user=viewer.user_id, provider=slug, kind=wanted.kind, linked_at=now, **profile)
@@ -287,19 +291,25 @@ def _link_once(rt: Runtime, viewer: Viewer, wanted: Link) -> str:
             _detach(rt, row)
         same = row.connected and row.external_id == remote.external_id
         since = {} if same else {"linked_at": now}
-        LinkedAccount.update(connected=True, kind=wanted.kind, last_sync_error=None, **profile, **since).where(
-            LinkedAccount.id == row.id
-        ).execute()
+        well: dict[str, Any] = {"problem_code": None, "missing_scopes": [], "last_sync_error": None}
+        LinkedAccount.update(connected=True, kind=wanted.kind, **well, **profile, **since).where(LinkedAccount.id == row.id).execute()
         if wanted.grant is None and not (same and row.kind == wanted.kind and row.problem_code is None):
             tokens.drop(row.id)
     if wanted.grant is not None:
         tokens.update_tokens(rt, row.id, row.token_version, wanted.grant)
     _claim_identities(viewer, slug, remote)
+    link_audit.note(rt, what, LinkedAccount.get_by_id(row.id), before)
     live.tell_of_connection(rt, row)
     linked_accounts.plan_work(rt, row)
     OAuthState.update(status="completed", code=None).where(OAuthState.id == wanted.state_id).execute()
     account_id: str = row.id
     return account_id
+
+
+def _what_happens(row: LinkedAccount | None, wanted: Link) -> str:
+    if row is None or not row.connected:
+        return "linked_account.connected"
+    return "linked_account.reconnected" if row.external_id == wanted.remote.external_id else "linked_account.switched"
 
 
 def _claim_identities(viewer: Viewer, slug: str, remote: RemoteAccount) -> None:

@@ -6,7 +6,7 @@ pair which the other one has killed.
 """
 
 from models import LinkedAccount, User
-from services import linking, tokens
+from services import audit, linking, tokens
 from services.atoms import hand_out
 from services.errors import InvalidInput, NotFound, ProviderError
 from services.identity import Viewer
@@ -51,4 +51,6 @@ def token_for(rt: Runtime, viewer: Viewer, username: str) -> AccessToken:
     account = LinkedAccount.get_or_none(named if viewer.is_admin else named & (LinkedAccount.user == viewer.user_id))
     if account is None:
         raise NotFound("You have no managed user of that name.")
+    if account.user_id != viewer.user_id:
+        audit.record(rt, "admin.token_issued", ("LinkedAccount", account.id), owner=account.user_id)
     return hand_out(rt, account.id)

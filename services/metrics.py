@@ -22,10 +22,14 @@ class Metrics:
         self.operations = self._counter("convene_operations_total", "Booking operations by kind and end", "kind", "state")
         self.deliveries = self._counter("convene_deliveries_total", "E-mails by what became of a try", "result")
         self.job_runs = self._counter("convene_job_runs_total", "Pieces of work done", "job", "result")
+        self.free_texts = self._counter("convene_free_texts_total", "Operations that the manifest of trusted documents does not have")
         self.errors = self._counter("convene_unexpected_errors_total", "Masked surprises", "where")
         self.scheduler_heartbeat = Gauge(
             "convene_scheduler_heartbeat_seconds", "Unix time of the scheduler's last tick", registry=self.registry
         )
+
+        self.audit_seq = Gauge("convene_audit_seq", "Number of the last chained audit entry", registry=self.registry)
+        self.audit_waiting = Gauge("convene_audit_waiting", "Audit entries that are not chained yet", registry=self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, list(labels), registry=self.registry)

@@ -22,7 +22,7 @@ from peewee import IntegrityError
 
 from models import Booking, EventType, Hold, LinkedAccount, Operation, Participant
 from models.base import for_update, new_id, transactional
-from services import live, people
+from services import audit, live, people
 from services.booking_records import seal, unseal
 from services.errors import FieldProblem, IdempotencyKeyReused, InvalidInput, Problem, QuotaExhausted, StaleBooking
 from services.identity import Viewer
@@ -178,6 +178,7 @@ def _insert(
         warnings=verdict.warnings,
         due_at=now + BEFORE_SENDING,
         created_at=now,
+        origin=audit.keep_origin(rt, operation_id),
     ).execute()
     operation = Operation.get_by_id(operation_id)
     hold(operation, held)

@@ -13,8 +13,10 @@ from peewee import fn
 
 from models import Booking, BookingChange, EventType, Participant, Policy
 from models.base import new_id, transactional
+from services import audit
 from services.errors import FieldProblem, InvalidInput, NotFound
 from services.identity import Viewer
+from services.runtime import Runtime
 
 LONGEST_NOTICE = 90 * 24 * 60
 MOST_MOVES = 100
@@ -99,7 +101,7 @@ def moves_left(rules: Rules, booking_id: str, moves: Mapping[str, int]) -> int |
 
 
 @transactional
-def update(viewer: Viewer, event_type_id: str | None, change: Mapping[str, Any]) -> Rules:
+def update(rt: Runtime, viewer: Viewer, event_type_id: str | None, change: Mapping[str, Any]) -> Rules:
     """Set some of the viewer's own rules; None takes one back. Raises NotFound and InvalidInput."""
     if event_type_id is not None:
         kind = EventType.get_or_none((EventType.id == event_type_id) & (EventType.host == viewer.person_id))
@@ -108,13 +110,18 @@ def update(viewer: Viewer, event_type_id: str | None, change: Mapping[str, Any])
     _check(change)
     if change:
         values = {getattr(Policy, name): value for name, value in change.items()}
-        list(
+        mine = (Policy.host == viewer.person_id) & (Policy.scope == (event_type_id or ""))
+        present = Policy.get_or_none(mine)
+        rows = list(
             Policy.insert(id=new_id(), host=viewer.person_id, event_type=event_type_id, scope=event_type_id or "", **dict(change))
             .on_conflict(conflict_target=[Policy.host, Policy.scope], update=values)
             .returning(Policy.id)
             .tuples()
             .execute()
         )
+        before, after = audit.difference({name: getattr(present, name, None) for name in change}, change)
+        if after:
+            audit.record(rt, "policy.updated", ("Policy", rows[0][0]), before=before, after=after, owner=viewer.user_id)
     return of_host(viewer.person_id, event_type_id)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from models import LinkedAccount, Schedule
 from models.base import new_id, transactional
-from services import availability_cache, linked_accounts, tokens
+from services import audit, availability_cache, linked_accounts, tokens
 from services.errors import (
     ConnectionUnusable,
     FieldProblem,
@@ -96,7 +96,7 @@ def update(rt: Runtime, viewer: Viewer, schedule_id: str, change: Change) -> Sch
         overrides=present.overrides if change.overrides is None else _sorted(change.overrides),
     )
     try:
-        _upsert(account, _changed(rt, account, wanted))
+        _keep(rt, account, present, _changed(rt, account, wanted), row.id)
     except Refused as error:
         if error.status == GONE:
             Schedule.delete().where(Schedule.id == row.id).execute()
@@ -122,6 +122,14 @@ def _changed(rt: Runtime, account: LinkedAccount, wanted: RemoteSchedule) -> Rem
         if found is None or _values(found) != _values(wanted):
             raise
         return found
+
+
+@transactional
+def _keep(rt: Runtime, account: LinkedAccount, present: RemoteSchedule, remote: RemoteSchedule, schedule_id: str) -> None:
+    _upsert(account, remote)
+    before, after = audit.difference(_values(present), _values(remote))
+    if after:
+        audit.record(rt, "schedule.updated", ("Schedule", schedule_id), before=before, after=after, owner=account.user_id)
 
 
 def _sorted(rules: Any) -> Any:

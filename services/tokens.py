@@ -25,7 +25,7 @@ from typing import Any
 
 from models import LinkedAccount, PendingRevocation, TokenRotation
 from models.base import DATABASE_AWAY, new_id, release_connection, transactional
-from services import claims, installation_tokens, live
+from services import audit, claims, installation_tokens, live, origins
 from services.errors import (
     ConnectionUnusable,
     InvalidClient,
@@ -39,6 +39,7 @@ from services.errors import (
     TokenRefused,
 )
 from services.logging import get_logger
+from services.origins import Actor
 from services.providers.base import AccessToken, AccountAuth, BearerAuth, Grant
 from services.providers.transport import EXCHANGE_LIMIT, READ_LIMIT
 from services.runtime import Runtime, in_background
@@ -168,9 +169,26 @@ def set_problem(rt: Runtime, account_id: str, condition: Any, values: dict[str, 
     changed = bool(LinkedAccount.update(**values).where(condition).execute())
     if changed and before.problem_code != values["problem_code"]:
         live.tell_of_connection(rt, before)
+        _note(rt, before, values["problem_code"])
     if changed and values["problem_code"] in NEEDS_PERSON:
         claims.schedule("reconnect", account_id, rt.clock.now())
     return changed
+
+
+def _note(rt: Runtime, account: LinkedAccount, code: str | None) -> None:
+    """What only the person can repair, and that it is repaired; what passes by itself is no change of the link."""
+    broken = code in NEEDS_PERSON
+    if broken or account.problem_code in NEEDS_PERSON:
+        action = "linked_account.broken" if broken else "linked_account.recovered"
+        audit.record(
+            rt,
+            action,
+            ("LinkedAccount", account.id),
+            before={"problem_code": account.problem_code},
+            after={"problem_code": code},
+            owner=account.user_id,
+            actor=Actor(origins.PROVIDER),
+        )
 
 
 def drop(account_id: str, **also: object) -> bool:

@@ -17,6 +17,12 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 
 
+def key_id_of(envelope: str) -> str:
+    """Which key an envelope asks for; empty when it is none."""
+    parts = envelope.split(".")
+    return parts[1] if len(parts) == 3 else ""  # noqa: PLR2004 - version, key, content
+
+
 class VaultError(Exception):
     """A key is malformed, or an envelope cannot be opened: unknown key id, altered, or moved to another place."""
 
@@ -49,6 +55,15 @@ class Vault:
         if not self._keys:
             raise VaultError("at least one sealing key is needed")
         self._active = next(iter(self._keys))
+
+    @property
+    def active(self) -> str:
+        """The id of the key that seals."""
+        return self._active
+
+    @property
+    def key_ids(self) -> set[str]:
+        return set(self._keys)
 
     def derived_keys(self, purpose: bytes) -> list[bytes]:
         """Keys for signing, one of each sealing key; the active one's last."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from models import LinkedAccount, WebhookSubscription
 from models.base import new_id
-from services import claims, tokens
+from services import claims, tokens, webhook_secrets
 from services.errors import ConveneError, ProviderError
 from services.logging import get_logger
 from services.providers.base import Auth, BearerAuth, Scheduling
@@ -13,6 +13,9 @@ from services.runtime import Runtime
 from services.vault import VaultError, place
 
 log = get_logger("webhooks")
+
+STANDING = {"active", "retrying"}
+"""States of a subscription whose deliveries come, or may come again."""
 
 
 def reachable(rt: Runtime, slug: str) -> bool:
@@ -41,6 +44,7 @@ def ensure(rt: Runtime, account_id: str) -> None:
     The row with endpoint and secret is committed before the provider is asked, so a delivery that arrives at once is
     known; a lost answer is repaired by the next run, which adopts the subscription that has our address. One that the
     provider has switched off, or no longer has, is made anew, and what was missed meanwhile is read from its lists.
+    A new secret is told by subscribing again to the same address.
     """
     account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
     if account is None or not reachable(rt, account.provider):
@@ -55,12 +59,12 @@ def ensure(rt: Runtime, account_id: str) -> None:
                 provider.unsubscribe(auth, row.external_id)
             _set(row, url=_address(rt, row), external_id=None)
             row = WebhookSubscription.get_by_id(row.id)
-        missed = row.external_id is not None
+        missed = False
         if row.external_id:
             state = provider.subscription_state(auth, row.external_id, row.url)
-            if state in {"active", "retrying"}:
-                _set(row, state=state, last_error=None)
+            if _stands(rt, row, state):
                 return
+            missed = state not in STANDING
             _set(row, state=state)
             if state == "disabled":
                 provider.unsubscribe(auth, row.external_id)
@@ -74,10 +78,21 @@ def ensure(rt: Runtime, account_id: str) -> None:
         # unlinked while the provider made it: nobody else knows of it
         remove_upstream(rt, account.provider, token, external_id)
         return
+    webhook_secrets.told(rt, row)
     log.info("webhook subscription made", account=account_id, provider=account.provider, again=missed)
     if missed:
         claims.schedule("reconcile", account_id, rt.clock.now())
     _take_down_older(rt, provider, auth, row)
+
+
+def _stands(rt: Runtime, row: WebhookSubscription, state: str) -> bool:
+    """Whether it is as it should be at the provider; then that is all there is to remember."""
+    if state not in STANDING or webhook_secrets.to_be_told(row):
+        return False
+    _set(row, state=state, last_error=None)
+    if webhook_secrets.ended(rt, row):
+        webhook_secrets.forget_previous(row)
+    return True
 
 
 def _take_down_older(rt: Runtime, provider: Scheduling, auth: Auth, row: WebhookSubscription) -> None:
@@ -100,7 +115,7 @@ def _row(rt: Runtime, account: LinkedAccount) -> WebhookSubscription:
             provider=account.provider,
             endpoint=endpoint,
             url="",
-            secret=rt.vault.seal(secrets.token_urlsafe(32), place("webhook_subscription", row_id, "secret")),
+            secret=webhook_secrets.fresh(rt, row_id),
         )
         .on_conflict(conflict_target=[WebhookSubscription.linked_account], action="nothing")
         .returning(WebhookSubscription.id)
@@ -126,9 +141,8 @@ def _secret(rt: Runtime, row: WebhookSubscription) -> str:
     try:
         return rt.vault.open(row.secret, where)
     except VaultError:
-        fresh = secrets.token_urlsafe(32)
-        _set(row, secret=rt.vault.seal(fresh, where))
-        return fresh
+        _set(row, secret=webhook_secrets.fresh(rt, row.id), previous_secret=None, secret_told_at=None)
+        return rt.vault.open(WebhookSubscription.get_by_id(row.id).secret, where)
 
 
 def _set(row: WebhookSubscription, **values: Any) -> bool:

@@ -15,11 +15,22 @@ import orjson
 from peewee import Case, IntegrityError, fn
 
 from models import Booking, BookingExternalId, LinkedAccount, WebhookEvent, WebhookSubscription
-from models.base import DATABASE_AWAY, new_id, release_connection
-from services import availability_cache, booking_chains, booking_records, claims, linked_accounts, meetings, recordings
+from models.base import DATABASE_AWAY, db, new_id, release_connection, transactional
+from services import (
+    audit,
+    availability_cache,
+    booking_chains,
+    booking_records,
+    claims,
+    linked_accounts,
+    meetings,
+    origins,
+    recordings,
+    webhook_secrets,
+)
 from services.errors import ConnectionUnusable, ConveneError, ProviderFailure, RateLimited
 from services.logging import get_logger
-from services.providers.base import Delivery, Headers, RemoteBooking
+from services.providers.base import Delivery, Headers, RemoteBooking, split
 from services.runtime import Runtime
 from services.vault import place
 
@@ -37,6 +48,7 @@ MOST_OF_ONE_ACCOUNT = 4
 KEPT_FOR = timedelta(days=14)
 KEYS_KEPT_FOR = 2 * KEPT_FOR
 WAITING = ("PENDING", "RETRYING")
+FROM_PROVIDER = origins.Origin(origins.JOB, "apply_webhooks", actor=origins.Actor(origins.PROVIDER))
 LONGEST_BACKOFF = 3600
 
 
@@ -90,7 +102,7 @@ def subscribed(rt: Runtime, slug: str, endpoint: str) -> Target:
     if row is None or not row.linked_account.connected:
         rt.metrics.webhooks_received.labels(slug if slug in rt.providers else "unknown", "unknown_endpoint").inc()
         raise UnknownEndpoint
-    keys = rt.providers[slug].webhook_keys or (rt.vault.open(row.secret, place("webhook_subscription", row.id, "secret")),)
+    keys = rt.providers[slug].webhook_keys or webhook_secrets.accepted(rt, row)
     return Target(slug, endpoint, keys, row.id, row.linked_account_id)
 
 
@@ -103,10 +115,11 @@ def of_app(rt: Runtime, slug: str) -> Target:
 
 
 def shared(rt: Runtime) -> Target:
-    """The one address of an existing Cal.com set-up, for all accounts, with its configured secret. Raises UnknownEndpoint."""
-    if not rt.legacy_webhook_secret:
+    """The one address of an existing Cal.com set-up, for all accounts, with its configured secrets. Raises UnknownEndpoint."""
+    keys = split(rt.legacy_webhook_secret)
+    if not keys:
         raise UnknownEndpoint
-    return Target("calcom", "shared", (rt.legacy_webhook_secret,))
+    return Target("calcom", "shared", keys)
 
 
 def receive(rt: Runtime, target: Target, headers: Headers, body: bytes) -> dict[str, str] | None:
@@ -193,13 +206,23 @@ def apply_due(rt: Runtime) -> int:
     return len(batch)
 
 
+@transactional
 def replay(rt: Runtime, ids: Sequence[str] | None) -> int:
-    """Make deliveries that came to an end due again, all DEAD ones for None; answers how many. A body must still be kept."""
+    """An admin has these deliveries applied again, all DEAD ones for None; answers how many."""
+    replayed = make_due(rt, ids)
+    if replayed:
+        one = ids[0] if ids is not None and len(ids) == 1 else None
+        audit.record(rt, "webhook.replayed", ("WebhookEvent", one), after={"replayed": replayed, "ids": ids})
+    return replayed
+
+
+def make_due(rt: Runtime, ids: Sequence[str] | None) -> int:
+    """Deliveries that came to an end, and whose body is still kept, are due again; answers how many."""
     ended = ~WebhookEvent.state.in_(WAITING) & WebhookEvent.body.is_null(False)
     wanted = WebhookEvent.state == "DEAD" if ids is None else WebhookEvent.id.in_(list(ids))
     again = {"state": "PENDING", "attempts": 0, "due_at": rt.clock.now(), "applied_at": None, "attended_at": None}
     replayed = int(WebhookEvent.update(**again).where(ended & wanted).execute())
-    rt.wake("webhooks")
+    db.after_commit(lambda: rt.wake("webhooks"))
     return replayed
 
 
@@ -209,7 +232,8 @@ def _apply_one(rt: Runtime, event: WebhookEvent) -> None:
         _end(rt, event, "DEAD", last_error=event.last_error or "gave up: it never came to an end")
         return
     try:
-        state, booking_id = _apply(rt, event)
+        with origins.within(FROM_PROVIDER):
+            state, booking_id = _apply(rt, event)
     except ConveneError as error:
         _retry(rt, event, error)
         return

@@ -4,8 +4,10 @@ Whatever stands on `world` runs twice: on SQLite and on a PostgreSQL server that
 file only and ends with the run.
 """
 
+import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,16 +22,25 @@ from models.base import connect, db
 from models.migrate import migrate
 from sandbox.app import Sandbox
 
-POSTGRES_FOLDER = "CONVENE_TESTS_POSTGRES"
+FOLDER = "CONVENE_TESTS_FOLDER"
+MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30
+
+# without its bytecode each worker compiles all tests anew, ten seconds each, and each process that a test starts the product
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The workers share one PostgreSQL server; its folder is made and removed by the process that starts them."""
+    """The workers share one PostgreSQL server; the folder of all databases is made and removed by the process that starts them.
+
+    In memory where there is room: every commit is flushed here as in production, and a disk would take its time.
+    """
     if not hasattr(config, "workerinput"):
-        os.environ[POSTGRES_FOLDER] = tempfile.mkdtemp(prefix="convene-postgres-")
+        roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="convene-tests-", dir=MEMORY if roomy else None)
         # nothing here speaks TLS, and reading all certificates costs each new HTTP client twenty milliseconds
         os.environ.pop("SSL_CERT_FILE", None)
-        os.environ["SSL_CERT_DIR"] = os.environ[POSTGRES_FOLDER]
+        os.environ["SSL_CERT_DIR"] = os.environ[FOLDER]
 
 
 BOTH_DATABASES = {
@@ -63,9 +74,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left)
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays: Python need not look through all types and tests for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ.pop(POSTGRES_FOLDER), ignore_errors=True)
+        shutil.rmtree(os.environ.pop(FOLDER), ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,15 +95,15 @@ def _no_waiting_between_retries() -> None:
 @pytest.fixture(scope="session")
 def postgres(worker_id: str) -> Iterator[Postgres]:
     """A running server, in which this worker makes its databases."""
-    with Postgres(Path(os.environ[POSTGRES_FOLDER]) / "data", worker_id) as server:
+    with Postgres(Path(os.environ[FOLDER]) / "data", worker_id) as server:
         yield server
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+def new_database(request: pytest.FixtureRequest) -> Callable[[], str]:
     """Makes an empty database of one kind and answers its address."""
     if request.param == "sqlite":
-        return lambda: f"sqlite:///{tmp_path_factory.mktemp('database') / 'convene.db'}"
+        return lambda: f"sqlite:///{tempfile.mkdtemp(prefix='database-', dir=os.environ[FOLDER])}/convene.db"
     made: Callable[[], str] = request.getfixturevalue("postgres").create
     return made
 

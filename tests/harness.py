@@ -158,9 +158,9 @@ class Caller:
         fields |= {"user": user or self.email, "decision": decision}
         if granted is not None:
             fields["granted"] = granted
-        back = httpx.post(f"{asked.scheme}://{asked.netloc}{asked.path}", data=fields)
+        back = self.world.control.post(f"{asked.scheme}://{asked.netloc}{asked.path}", data=fields)
         assert back.status_code == 302, back.text
-        landed = httpx.get(back.headers["location"])
+        landed = self.world.http.get(back.headers["location"])
         assert landed.status_code == 303, landed.text
         return landed.headers["location"]
 

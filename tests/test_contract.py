@@ -28,7 +28,7 @@ PLAIN_PROBLEMS = (
 )
 TAG = re.compile(r"(?:(?P<names>[\w ,]+): )?issue (?P<number>\d)")
 ROOTS = ("Query", "Mutation")
-REACHED = 4  # the contract comes in five steps; so many are here
+REACHED = 5  # the contract comes in five steps; so many are here
 Definitions = dict[str, Any]
 BUILT_IN = {"Int", "Float", "String", "Boolean", "ID"}
 
@@ -194,6 +194,7 @@ def test_every_connection_is_a_relay_connection() -> None:
     connections = [t for t in graphql_schema().type_map.values() if isinstance(t, GraphQLObjectType) and t.name.endswith("Connection")]
     assert {c.name for c in connections} == {
         "AttentionItemConnection",
+        "AuditEntryConnection",
         "BookingConnection",
         "BookingChangeConnection",
         "EventTypeConnection",

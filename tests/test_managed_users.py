@@ -26,7 +26,7 @@ from harness import (
     iso,
 )
 
-from models import JobClaim, LinkedAccount
+from models import AuditEntry, JobClaim, LinkedAccount
 from sandbox.calcom.state import User
 from services.providers.calcom.provider import CalcomProvider, CalcomSettings
 from services.vault import place
@@ -896,6 +896,9 @@ def test_an_admin_gets_anybodys(plat: World) -> None:
     answer = ask(ada, name_of(mona))
     assert (answer.status_code, answer.json()["accessToken"]) == (200, kept(plat, mona))
     assert ask(ada, "nobody").status_code == 404
+    (entry,) = AuditEntry.select().where(AuditEntry.action == "admin.token_issued")
+    kept_account = LinkedAccount.get()
+    assert (entry.actor_kind, entry.face, entry.subject_id, entry.owner_id) == ("ADMIN", "REST", kept_account.id, kept_account.user_id)
 
 
 def test_an_unlinked_one_is_unknown(plat: World) -> None:

@@ -73,7 +73,7 @@ def test_health_answers_without_anything(world: World) -> None:
 def test_not_ready_without_a_scheduler(world: World) -> None:
     answer = world.http.get("/ready")
     assert answer.status_code == 503
-    assert answer.json() == {"status": "not ready", "database": True, "migrations": True, "scheduler": False}
+    assert answer.json() == {"status": "not ready", "database": True, "migrations": True, "sealingKeys": True, "scheduler": False}
 
 
 def test_ready_with_a_scheduler_until_it_stops(world: World) -> None:
@@ -83,13 +83,13 @@ def test_ready_with_a_scheduler_until_it_stops(world: World) -> None:
         answer = world.http.get("/ready")
         assert (answer.status_code, answer.json()) == (
             200,
-            {"status": "ready", "database": True, "migrations": True, "scheduler": True},
+            {"status": "ready", "database": True, "migrations": True, "sealingKeys": True, "scheduler": True},
         )
     finally:
         world.convene.scheduler.stop()
     answer = world.http.get("/ready")
     assert answer.status_code == 503
-    assert answer.json() == {"status": "not ready", "database": True, "migrations": True, "scheduler": False}
+    assert answer.json() == {"status": "not ready", "database": True, "migrations": True, "sealingKeys": True, "scheduler": False}
 
 
 def wait_for_a_beat(world: World) -> None:
@@ -108,7 +108,7 @@ def test_not_ready_without_migrations(world: World, fresh_database: str) -> None
     with made(world, fresh_database) as mine:
         answer = mine.http.get("/ready")
         assert answer.status_code == 503
-        assert answer.json() == {"status": "not ready", "database": True, "migrations": False, "scheduler": False}
+        assert answer.json() == {"status": "not ready", "database": True, "migrations": False, "sealingKeys": True, "scheduler": False}
         migrate()
         assert mine.http.get("/ready").json()["migrations"] is True
 
@@ -120,7 +120,7 @@ def test_not_ready_when_the_database_is_gone(world: World, fresh_database: str) 
         remove(fresh_database)
         answer = mine.http.get("/ready")
         assert answer.status_code == 503
-        assert answer.json() == {"status": "not ready", "database": False, "migrations": False, "scheduler": False}
+        assert answer.json() == {"status": "not ready", "database": False, "migrations": False, "sealingKeys": False, "scheduler": False}
         assert mine.http.get("/health").status_code == 200
         answer = mine.caller("Clara").post("{ viewer { id } }")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

@@ -23,6 +23,12 @@ PRODUCTION = {
     "CONVENE_CALCOM_CLIENT_ID": "client",
     "CONVENE_CALCOM_CLIENT_SECRET": "s3cret-of-the-client",
 }
+SECRETS = {
+    "CONVENE_CALCOM_WEBHOOK_SECRET": "s3cret-of-the-webhook",
+    "CONVENE_CALCOM_PLATFORM_CLIENT_SECRET": "s3cret-of-the-platform",
+    "CONVENE_METRICS_TOKEN": "s3cret-of-the-metrics",
+    "CONVENE_DATABASE_URL": "postgresql://me:s3cret-of-the-database@h/name",
+}
 
 
 def problems(**environment: str) -> list[str]:
@@ -194,6 +200,63 @@ def test_reading_another_environment_leaves_the_own_as_it_was(monkeypatch: pytes
     assert dict(os.environ) == before
 
 
+# ---- secrets as files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", ["", "\n", "\r\n"])
+def test_every_secret_may_come_from_a_file(tmp_path: Path, ends: str) -> None:
+    given = {**PRODUCTION, "DATABASE_URL": "sqlite:///x.db", **SECRETS}
+    files = {}
+    for name in settings.secret_variables():
+        if name in given:
+            (tmp_path / name).write_text(given[name] + ends)
+            files[f"{name}_FILE"] = str(tmp_path / name)
+    assert len(files) == len(SECRETS) + 3
+    open_ones = {name: value for name, value in given.items() if f"{name}_FILE" not in files}
+    before = dict(os.environ)
+    assert settings.load({**open_ones, **files}) == settings.load(given)
+    assert dict(os.environ) == before, "what was read is not handed on to other processes"
+
+
+def test_what_is_wrong_with_files_is_told_with_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "noise").write_bytes(b"\xff\xfe")
+    lines = problems(
+        CONVENE_PORT="eighty",
+        CONVENE_SEALING_KEYS_FILE=str(tmp_path / "none"),
+        CONVENE_METRICS_TOKEN_FILE=str(tmp_path / "noise"),
+        CONVENE_CALCOM_CLIENT_ID="client",
+        CONVENE_CALCOM_CLIENT_SECRET="s3cret",
+        CONVENE_CALCOM_CLIENT_SECRET_FILE=str(tmp_path / "noise"),
+        CONVENE_IDENTITY_ISSUER_FILE=str(tmp_path / "not a secret"),
+    )
+    assert "CONVENE_CALCOM_CLIENT_SECRET_FILE is set, and CONVENE_CALCOM_CLIENT_SECRET as well. Set one of them." in lines
+    assert f"CONVENE_SEALING_KEYS_FILE names {tmp_path}/none, which cannot be read: No such file or directory." in lines
+    assert f"CONVENE_METRICS_TOKEN_FILE names {tmp_path}/noise, which cannot be read: it is not text." in lines
+    assert named(lines) == {
+        "CONVENE_CALCOM_CLIENT_SECRET_FILE",
+        "CONVENE_SEALING_KEYS_FILE",
+        "CONVENE_METRICS_TOKEN_FILE",
+        "CONVENE_PORT",
+        "CONVENE_PUBLIC_URL",
+        "CONVENE_IDENTITY_ISSUER",
+        "CONVENE_IDENTITY_AUDIENCE",
+    }
+
+
+def test_the_address_of_the_database_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """For scripts/migrate, which needs nothing else."""
+    for name in ("CONVENE_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert settings.database_url() == "sqlite:///var/convene.db"
+    (tmp_path / "url").write_text("postgresql://h/secret\n")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://h/customary")
+    monkeypatch.setenv("CONVENE_DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert settings.database_url() == "postgresql://h/secret"
+    (tmp_path / "url").unlink()
+    with pytest.raises(SettingsError, match="CONVENE_DATABASE_URL_FILE names"):
+        settings.database_url()
+
+
 # ---- what is kept -----------------------------------------------------------------------------------------------------------
 
 
@@ -207,13 +270,7 @@ def test_settings_are_frozen() -> None:
 
 
 def test_nothing_secret_is_shown() -> None:
-    secret = {
-        "CONVENE_CALCOM_WEBHOOK_SECRET": "s3cret-of-the-webhook",
-        "CONVENE_CALCOM_PLATFORM_CLIENT_SECRET": "s3cret-of-the-platform",
-        "CONVENE_METRICS_TOKEN": "s3cret-of-the-metrics",
-        "CONVENE_DATABASE_URL": "postgresql://me:s3cret-of-the-database@h/name",
-    }
-    loaded, providers = settings.load({**PRODUCTION, **secret})
+    loaded, providers = settings.load({**PRODUCTION, **SECRETS})
     for shown in (repr(loaded), str(loaded), repr(providers), str(providers["calcom"])):
         assert "s3cret" not in shown
         assert SEALING.split(":")[1] not in shown
@@ -227,5 +284,8 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_the_page_for_people_lists_exactly_the_variables_that_exist() -> None:
-    told = set(re.findall(r"\bCONVENE_[A-Z_]*[A-Z](?![A-Z_])", TABLE.read_text()))
-    assert told == variables()
+    page, _, files = TABLE.read_text().partition("## Secrets as files")
+    names = re.compile(r"\bCONVENE_[A-Z_]*[A-Z](?![A-Z_])")
+    assert set(names.findall(page)) == variables()
+    listed = files.partition("\n## ")[0]
+    assert set(re.findall(r"`([A-Z][A-Z_]+)`", listed)) == set(settings.secret_variables())

@@ -212,7 +212,7 @@ class Transport:
         content = None if request.json is None else orjson.dumps(request.json)
         if content is not None:
             headers["Content-Type"] = "application/json"
-        with self._observed(request), self._guarded(request.dialect.slug), _total(limit):
+        with self._observed(request), self._guarded(request.dialect.slug), total(limit):
             response = self._client.request(
                 request.method,
                 request.url,
@@ -291,7 +291,7 @@ class Transport:
             client.register_compliance_hook(hook, lambda response: self._check_token_answer(request, response))
         limit = EXCHANGE_LIMIT
         grant_type = grant.pop("grant_type", "refresh_token" if "refresh_token" in grant else "authorization_code")
-        with self._observed(request), self._guarded(dialect.slug), _total(limit):
+        with self._observed(request), self._guarded(dialect.slug), total(limit):
             try:
                 if grant_type == "refresh_token":
                     token = client.refresh_token(url, refresh_token=grant["refresh_token"], timeout=limit.total_seconds())
@@ -502,9 +502,10 @@ class _CappedStream(httpx.SyncByteStream):
 
 
 @contextmanager
-def _total(limit: timedelta) -> Iterator[None]:
-    """Everything that this thread reads or writes inside must be over by then."""
-    mark = _deadline.set(time.monotonic() + limit.total_seconds())
+def total(limit: timedelta) -> Iterator[None]:
+    """Everything that this thread reads or writes inside must be over by then, or when an outer limit ends."""
+    outer, own = _deadline.get(), time.monotonic() + limit.total_seconds()
+    mark = _deadline.set(own if outer is None else min(own, outer))
     try:
         yield
     finally:

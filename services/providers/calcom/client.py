@@ -14,7 +14,8 @@ import structlog
 from services.errors import BadAnswer, InvalidClient, InvalidGrant, Refused, TokenRefused
 from services.providers.base import Auth, RemoteBooking
 from services.providers.calcom import payloads
-from services.providers.transport import EXCHANGE_LIMIT, Limits, TokenAuth, Transport
+from services.providers.oauth2 import ClientSecrets
+from services.providers.transport import EXCHANGE_LIMIT, WRITE_LIMIT, Limits, TokenAuth, Transport
 
 GONE, CONFLICT, BAD_REQUEST = 404, 409, 400
 BOOKINGS = "2026-02-25"
@@ -87,9 +88,9 @@ class CalcomClient:
         headers = {"cal-api-version": version} if version else {}
         return self._transport.call(self._dialect, operation, method, self._api + path, auth=auth, headers=headers, **rest)
 
-    def token(self, operation: str, *, client_id: str, client_secret: str, **grant: str) -> dict[str, Any]:
-        url = f"{self._api}/auth/oauth2/token"
-        return self._transport.token_request(self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant)
+    def token(self, operation: str, *, client_id: str, secrets: ClientSecrets, **grant: str) -> dict[str, Any]:
+        ask, url = self._transport.token_request, f"{self._api}/auth/oauth2/token"
+        return secrets.send(lambda secret: ask(self._dialect, operation, url, client_id=client_id, client_secret=secret, **grant))
 
     def me(self, auth: Auth) -> Any:
         return self._unmarked(self._call("me", "GET", "/me", auth=auth))
@@ -196,8 +197,8 @@ class CalcomClient:
 class PlatformClient:
     """Managed users (deprecated at Cal.com), with the platform client's own credentials."""
 
-    def __init__(self, transport: Transport, api_url: str, client_id: str, client_secret: str) -> None:
-        self._transport, self._id, self._secret = transport, client_id, client_secret
+    def __init__(self, transport: Transport, api_url: str, client_id: str, secrets: ClientSecrets) -> None:
+        self._transport, self._id, self._secrets = transport, client_id, secrets
         self._api = f"{api_url.rstrip('/')}/v2"
         self._users = f"{self._api}/oauth-clients/{quote(client_id, safe='')}/users"
         self._dialect = CalcomDialect()
@@ -234,9 +235,12 @@ class PlatformClient:
                 raise InvalidGrant("calcom", f"{operation}: {error.status}") from error
             raise
 
-    def _call(self, operation: str, method: str, url: str, **rest: Any) -> Any:
+    def _call(self, operation: str, method: str, url: str, *, limit: timedelta = WRITE_LIMIT, **rest: Any) -> Any:
+        return self._secrets.send(lambda secret: self._call_with(secret, operation, method, url, limit=limit, **rest), limit=limit)
+
+    def _call_with(self, secret: str, operation: str, method: str, url: str, **rest: Any) -> Any:
         try:
-            return self._transport.call(self._dialect, operation, method, url, headers={"x-cal-secret-key": self._secret}, **rest)
+            return self._transport.call(self._dialect, operation, method, url, headers={"x-cal-secret-key": secret}, **rest)
         except TokenRefused as error:
             raise InvalidClient("calcom", "the platform client's secret is refused") from error
 

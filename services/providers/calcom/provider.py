@@ -43,13 +43,13 @@ class CalcomSettings(ProviderSettings):
     api_url: str = Field(default="https://api.cal.com", description="Cal.com's API, without /v2.")
     app_url: str = Field(default="https://app.cal.com", description="Cal.com's web app: consent and booking pages.")
     client_id: str = Field(default="", description="OAuth client id (app.cal.com/settings/developer/oauth).")
-    client_secret: str = Field(default="", description="OAuth client secret.", repr=False)
+    client_secret: str = Field(default="", description="OAuth client secret. Comma-separated while one is replaced.", repr=False)
     platform_client_id: str = Field(default="", description="Platform client id, for managed users (deprecated at Cal.com).")
-    platform_client_secret: str = Field(default="", repr=False, description="Platform client secret.")
+    platform_client_secret: str = Field(default="", repr=False, description="Platform client secret. Comma-separated as well.")
     webhook_secret: str = Field(
         default="",
         repr=False,
-        description="Secret of an existing Cal.com webhook that calls /webhooks/cal/...; unset: those are off.",
+        description="Secret of an existing Cal.com webhook that calls /webhooks/cal/..., comma-separated as well; unset: those are off.",
     )
 
 
@@ -84,8 +84,9 @@ class CalcomProvider:
         self.config = settings
         self._app = settings.app_url.rstrip("/")
         self._client = CalcomClient(transport, settings.api_url, settings.platform_client_id)
-        self._credentials = {"client_id": settings.client_id, "client_secret": settings.client_secret}
-        self._platform = PlatformClient(transport, settings.api_url, settings.platform_client_id, settings.platform_client_secret)
+        self._secrets = oauth2.ClientSecrets(settings.client_secret)
+        platform_secrets = oauth2.ClientSecrets(settings.platform_client_secret)
+        self._platform = PlatformClient(transport, settings.api_url, settings.platform_client_id, platform_secrets)
         platform = bool(settings.platform_client_id and settings.platform_client_secret)
         self.link_kinds = frozenset([*(["OAUTH"] if settings.on else []), *(["MANAGED_USER"] if platform else [])])
 
@@ -102,11 +103,13 @@ class CalcomProvider:
         )
 
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
-        answer = self._client.token("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials)
-        return oauth2.grant(answer)
+        return self._grant("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier)
 
     def refresh(self, refresh_token: str) -> Grant:
-        return oauth2.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+        return self._grant("refresh", refresh_token=refresh_token)
+
+    def _grant(self, operation: str, **grant: str) -> Grant:
+        return oauth2.grant(self._client.token(operation, client_id=self.config.client_id, secrets=self._secrets, **grant))
 
     # ---- managed users, and components in the browser ------------------------------------------------------------
 

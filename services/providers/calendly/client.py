@@ -13,7 +13,8 @@ import structlog
 from services.errors import BadAnswer, Refused
 from services.providers.base import AccountAuth, Auth
 from services.providers.calendly.payloads import last
-from services.providers.transport import Limits, TokenAuth, Transport
+from services.providers.oauth2 import ClientSecrets
+from services.providers.transport import WRITE_LIMIT, Limits, TokenAuth, Transport
 
 GONE, FORBIDDEN, UNAUTHORIZED = 404, 403, 401
 PAGE = 100
@@ -63,14 +64,18 @@ class CalendlyClient:
 
     # ---- OAuth ---------------------------------------------------------------------------------------------------
 
-    def token(self, operation: str, *, client_id: str, client_secret: str, **grant: str) -> dict[str, Any]:
-        url = f"{self._auth_url}/oauth/token"
-        return self._transport.token_request(self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant)
+    def token(self, operation: str, *, client_id: str, secrets: ClientSecrets, **grant: str) -> dict[str, Any]:
+        ask, url = self._transport.token_request, f"{self._auth_url}/oauth/token"
+        return secrets.send(lambda secret: ask(self._dialect, operation, url, client_id=client_id, client_secret=secret, **grant))
 
-    def revoke(self, *, client_id: str, client_secret: str, token: str) -> None:
-        """Here the credentials go into the body, unlike at the token endpoint."""
-        form = {"client_id": client_id, "client_secret": client_secret, "token": token}
-        self._transport.call(self._dialect, "revoke", "POST", f"{self._auth_url}/oauth/revoke", form=form, counts=False)
+    def revoke(self, *, client_id: str, secrets: ClientSecrets, token: str) -> None:
+        """Here the credentials go into the body, unlike at the token endpoint, and a wrong secret is a 403."""
+
+        def send(secret: str) -> None:
+            form = {"client_id": client_id, "client_secret": secret, "token": token}
+            self._transport.call(self._dialect, "revoke", "POST", f"{self._auth_url}/oauth/revoke", form=form, counts=False)
+
+        secrets.send(send, limit=WRITE_LIMIT, refusal=Refused)
 
     # ---- the API -------------------------------------------------------------------------------------------------
 

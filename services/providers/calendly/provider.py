@@ -57,7 +57,7 @@ class CalendlySettings(ProviderSettings):
     auth_url: str = Field(default="https://auth.calendly.com", description="Calendly's authorization server.")
     app_url: str = Field(default="https://calendly.com", description="Calendly's web app: pages to reschedule and cancel.")
     client_id: str = Field(default="", description="OAuth client id (developer.calendly.com, your app).")
-    client_secret: str = Field(default="", description="OAuth client secret.", repr=False)
+    client_secret: str = Field(default="", description="OAuth client secret. Comma-separated while one is replaced.", repr=False)
     webhook_signing_keys: List = Field(
         default=(),
         repr=False,
@@ -94,7 +94,7 @@ class CalendlyProvider:
         self._now = now
         self._app, self._auth = settings.app_url.rstrip("/"), settings.auth_url.rstrip("/")
         self._client = CalendlyClient(transport, settings.api_url, settings.auth_url)
-        self._credentials = {"client_id": settings.client_id, "client_secret": settings.client_secret}
+        self._client_id, self._secrets = settings.client_id, oauth2.ClientSecrets(settings.client_secret)
         self.link_kinds = frozenset(["OAUTH"] if settings.on else [])
         self.webhook_keys = settings.webhook_signing_keys
 
@@ -103,7 +103,7 @@ class CalendlyProvider:
     def authorization_url(self, *, redirect_uri: str, state: str, verifier: str) -> str:
         return oauth2.authorization_url(
             f"{self._auth}/oauth/authorize",
-            client_id=self._credentials["client_id"],
+            client_id=self._client_id,
             redirect_uri=redirect_uri,
             state=state,
             verifier=verifier,
@@ -111,14 +111,16 @@ class CalendlyProvider:
         )
 
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
-        answer = self._client.token("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials)
-        return oauth2.grant(answer)
+        return self._grant("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier)
 
     def refresh(self, refresh_token: str) -> Grant:
-        return oauth2.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+        return self._grant("refresh", refresh_token=refresh_token)
+
+    def _grant(self, operation: str, **grant: str) -> Grant:
+        return oauth2.grant(self._client.token(operation, client_id=self._client_id, secrets=self._secrets, **grant))
 
     def revoke(self, token: str) -> None:
-        self._client.revoke(token=token, **self._credentials)
+        self._client.revoke(client_id=self._client_id, secrets=self._secrets, token=token)
 
     # ---- reading -------------------------------------------------------------------------------------------------
 

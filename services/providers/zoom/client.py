@@ -5,13 +5,15 @@ out of an answer.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from services.errors import BadAnswer, InvalidClient, InvalidGrant, PlanRequired, Refused
+from services.errors import BadAnswer, InvalidClient, PlanRequired, Refused
 from services.providers.base import Auth
-from services.providers.transport import Limits, TokenAuth, Transport
+from services.providers.oauth2 import ClientSecrets
+from services.providers.transport import WRITE_LIMIT, Limits, TokenAuth, Transport
 
 GONE, UNAUTHORIZED, BAD_REQUEST = 404, 401, 400
 PAGE = 300
@@ -61,17 +63,17 @@ class ZoomClient:
 
     # ---- OAuth ---------------------------------------------------------------------------------------------------
 
-    def token(self, operation: str, *, client_id: str, client_secret: str, **grant: str) -> dict[str, Any]:
-        url = f"{self._auth_url}/oauth/token"
-        return self._transport.token_request(self._dialect, operation, url, client_id=client_id, client_secret=client_secret, **grant)
+    def token(self, operation: str, *, client_id: str, secrets: ClientSecrets, **grant: str) -> dict[str, Any]:
+        ask, url = self._transport.token_request, f"{self._auth_url}/oauth/token"
+        return secrets.send(lambda secret: ask(self._dialect, operation, url, client_id=client_id, client_secret=secret, **grant))
 
-    def installation_token(self, *, client_id: str, client_secret: str, account_id: str) -> dict[str, Any]:
+    def installation_token(self, *, client_id: str, secrets: ClientSecrets, account_id: str) -> dict[str, Any]:
         """What is wrong with it is wrong with our own credentials."""
         try:
             return self.token(
                 "installation_grant",
                 client_id=client_id,
-                client_secret=client_secret,
+                secrets=secrets,
                 grant_type="account_credentials",
                 account_id=account_id,
             )
@@ -80,13 +82,13 @@ class ZoomClient:
                 raise
             raise InvalidClient("zoom", "the account or its app is refused") from error
 
-    def revoke(self, *, basic: str, token: str) -> None:
-        headers = {"Authorization": f"Basic {basic}"}
-        url = f"{self._auth_url}/oauth/revoke"
-        try:
+    def revoke(self, *, client_id: str, secrets: ClientSecrets, token: str) -> None:
+        def send(secret: str) -> None:
+            headers = {"Authorization": f"Basic {b64encode(f'{client_id}:{secret}'.encode()).decode()}"}
+            url = f"{self._auth_url}/oauth/revoke"
             self._transport.call(self._dialect, "revoke", "POST", url, headers=headers, form={"token": token}, counts=False)
-        except InvalidGrant:
-            return
+
+        secrets.send(send, limit=WRITE_LIMIT, refusal=Refused)
 
     # ---- users and meetings --------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 Access tokens live an hour. A user's refresh token changes with each use; of the account there is none: one asks again.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -40,10 +39,10 @@ class ZoomSettings(ProviderSettings):
     api_url: str = Field(default="https://api.zoom.us", description="Zoom's API, without /v2.")
     auth_url: str = Field(default="https://zoom.us", description="Where Zoom's consent page and token endpoint are.")
     client_id: str = Field(default="", description="Client id of a user-managed OAuth app (marketplace.zoom.us).")
-    client_secret: str = Field(default="", description="Its client secret.", repr=False)
+    client_secret: str = Field(default="", description="Its client secret. Comma-separated while one is replaced.", repr=False)
     account_id: str = Field(default="", description="Account id of a server-to-server OAuth app, for kind SERVER_TO_SERVER.")
     account_client_id: str = Field(default="", description="Client id of the server-to-server app.")
-    account_client_secret: str = Field(default="", description="Its client secret.", repr=False)
+    account_client_secret: str = Field(default="", description="Its client secret. Comma-separated while one is replaced.", repr=False)
     webhook_secrets: List = Field(
         default=(),
         repr=False,
@@ -75,7 +74,8 @@ class ZoomProvider:
     def __init__(self, settings: ZoomSettings, transport: Transport, now: Callable[[], datetime]) -> None:
         self._now, self._settings = now, settings
         self._client = ZoomClient(transport, settings.api_url, settings.auth_url)
-        self._credentials = {"client_id": settings.client_id, "client_secret": settings.client_secret}
+        self._secrets = oauth2.ClientSecrets(settings.client_secret)
+        self._account_secrets = oauth2.ClientSecrets(settings.account_client_secret)
         self.link_kinds = frozenset([*(["OAUTH"] if settings.on else []), *(["SERVER_TO_SERVER"] if settings.account else [])])
         self.webhook_keys = settings.webhook_secrets
 
@@ -91,20 +91,21 @@ class ZoomProvider:
         )
 
     def exchange_code(self, *, code: str, redirect_uri: str, verifier: str) -> Grant:
-        answer = self._client.token("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier, **self._credentials)
-        return oauth2.grant(answer)
+        return self._grant("exchange_code", code=code, redirect_uri=redirect_uri, code_verifier=verifier)
 
     def refresh(self, refresh_token: str) -> Grant:
-        return oauth2.grant(self._client.token("refresh", refresh_token=refresh_token, **self._credentials))
+        return self._grant("refresh", refresh_token=refresh_token)
+
+    def _grant(self, operation: str, **grant: str) -> Grant:
+        return oauth2.grant(self._client.token(operation, client_id=self._settings.client_id, secrets=self._secrets, **grant))
 
     def revoke(self, token: str) -> None:
-        credentials = f"{self._settings.client_id}:{self._settings.client_secret}"
-        self._client.revoke(basic=b64encode(credentials.encode()).decode(), token=token)
+        self._client.revoke(client_id=self._settings.client_id, secrets=self._secrets, token=token)
 
     def installation_grant(self) -> Grant:
         answer = self._client.installation_token(
             client_id=self._settings.account_client_id,
-            client_secret=self._settings.account_client_secret,
+            secrets=self._account_secrets,
             account_id=self._settings.account_id,
         )
         return oauth2.grant(answer)

@@ -1,0 +1,44 @@
+"""Statements say what Peewee would say: on both databases, for each model and each kind of statement."""
+
+from typing import Any
+
+import pytest
+from peewee import Context, Field, fn
+
+import models
+from models.base import connect, db
+
+STATEMENTS = {
+    "select": lambda model, key, value: model.select().where(key == value).order_by(key.desc()),
+    "alias": lambda model, key, value: model.alias("other").select().where(key.in_(model.select(key).where(key != value))),
+    "join": lambda model, key, value: model.select(key, fn.COUNT(key)).join(model.alias(), on=(key == value)).group_by(key),
+    "exists": lambda model, key, value: model.select().where(fn.EXISTS(model.alias().select().where(key == value))),
+    "with": lambda model, key, value: model.select().with_cte(model.select(key).cte("some", columns=["id"])).where(key != value),
+    "insert": lambda model, key, value: model.insert({key: value}).returning(key),
+    "upsert": lambda model, key, value: model.insert({key: value}).on_conflict(
+        conflict_target=[key], update={key: value}, where=key > value
+    ),
+    "update": lambda model, key, value: model.update({key: value}).where(key == value).returning(*model._meta.sorted_fields),
+    "delete": lambda model, key, value: model.delete().where((key == value) | (key < value)),
+}
+
+
+def as_peewee(field: Any, context: Context) -> Any:
+    return context.sql(field.column)
+
+
+@pytest.mark.parametrize("kind", STATEMENTS)
+def test_a_statement_is_what_peewee_would_write(database_url: str, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    connect(database_url)
+
+    def written() -> list[str]:
+        return [
+            db.get_sql_context().sql(STATEMENTS[kind](model, field, "v")).query()[0]
+            for model in models.ALL
+            for field in model._meta.sorted_fields
+        ]
+
+    mine = written()
+    assert len(mine) > 200
+    monkeypatch.setattr(Field, "__sql__", as_peewee)
+    assert mine == written()
