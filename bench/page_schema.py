@@ -161,11 +161,10 @@ class PlainQuery:
     bookings: list[PlainBooking] = strawberry.field(resolver=plain_from_memory)
 
 
-def page_schema() -> root.Schema:
+def page_schema() -> strawberry.Schema:
     real = root.schema
-    return root.Schema(
+    return strawberry.Schema(
         query=PlainQuery if os.environ.get("BENCH_TYPES") == "plain" else Query,
         config=real.config,
-        extensions=real.extensions,
         execution_context_class=real.execution_context_class,
     )

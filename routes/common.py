@@ -54,11 +54,11 @@ def install(app: Flask, rt: Runtime) -> None:
     @app.before_request
     def begin() -> None:
         given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        g.started = time.perf_counter()
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        g.request_id, g.started = request_id, time.perf_counter()
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=g.request_id)
-        come_in(of_request(request, rt.settings.trusted_proxies))
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        come_in(of_request(request, rt.settings.trusted_proxies, request_id))
 
     @app.after_request
     def end(response: Response) -> Response:

@@ -12,7 +12,8 @@ from flask import Flask, Response, request
 
 from routes.common import error
 from services.errors import ConveneError
-from services.request_limits import Buckets, address_of
+from services.origins import current
+from services.request_limits import Buckets
 from services.runtime import Runtime
 
 COUNTED = {
@@ -56,12 +57,11 @@ class Doors:
     def __init__(self, rt: Runtime) -> None:
         self._addresses = Buckets(rt.clock, rt.settings.requests_per_address)
         self._users = Buckets(rt.clock, rt.settings.requests_per_user)
-        self._proxies = rt.settings.trusted_proxies
 
     @property
     def address(self) -> str:
         """Whom the request counts for as long as nobody is known to have sent it."""
-        return address_of(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), self._proxies)
+        return current().address or ""
 
     def count_address(self) -> None:
         """Raises TooMany."""

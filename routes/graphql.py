@@ -12,9 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, redirect, request, send_from_directory
-from strawberry.exceptions import MissingQueryError
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
-from strawberry.types.graphql import OperationType
+from graphql import OperationType
 from werkzeug.exceptions import ClientDisconnected
 
 from routes import graphiql
@@ -23,6 +21,7 @@ from routes.deadlines import TooSlow
 from routes.doors import Doors, TooMany
 from routes.graphql_answers import executed, log, refused, surprised
 from routes.graphql_requests import Operation, from_address, from_body
+from schema.answering import OperationTypeError, answer
 from schema.context import Context
 from schema.root import schema
 from schema.trusted_documents import DocumentsNotTaken, DocumentUnknown, NotTrusted, TrustedDocuments
@@ -44,6 +43,7 @@ class TooLarge(ConveneError):
 REFUSALS: dict[type[ConveneError], int] = {
     Unauthenticated: 401,
     BadUserInput: 400,
+    OperationTypeError: 400,
     DocumentUnknown: 400,
     DocumentsNotTaken: 400,
     NotTrusted: 400,
@@ -79,21 +79,11 @@ class _Face:
             log.info("free text", operation=operation.name)
             self._rt.metrics.free_texts.inc()
         try:
-            result = schema.execute_sync(
-                text,
-                variable_values=operation.variables,
-                context_value=context,
-                operation_name=operation.name,
-                allowed_operation_types=allowed,
-            )
-        except InvalidOperationTypeError as error:
-            if request.method == "GET" and error.operation_type is OperationType.MUTATION:
+            result = answer(schema, text, variables=operation.variables, name=operation.name, context=context, allowed=allowed)
+        except OperationTypeError as error:
+            if request.method == "GET" and error.type is OperationType.MUTATION:
                 return refused(405, "METHOD_NOT_ALLOWED", "Send mutations with POST.", Allow="POST")
-            raise BadUserInput("There are queries and mutations here, no subscriptions.") from error
-        except CannotGetOperationTypeError as error:
-            raise BadUserInput(f"{error.as_http_error_reason()}.".replace("..", ".")) from error
-        except MissingQueryError as error:
-            raise BadUserInput("The document is empty.") from error
+            raise
         return executed(self._rt, result)
 
 

@@ -4,12 +4,11 @@ from typing import Any
 
 import orjson
 from flask import Response, g, request
-from graphql import GraphQLError
-from strawberry.types import ExecutionResult
+from graphql import ExecutionResult, GraphQLError
 
 from models.base import is_away
 from routes.graphql_requests import JSON, media_type
-from schema.documents import IntrospectionOffError
+from schema.answering import IntrospectionOffError
 from schema.limits import TooComplexError
 from services.errors import BadUserInput, ConveneError, Forbidden
 from services.logging import get_logger

@@ -9,11 +9,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from routes.common import error, json_response
 from routes.loopback import from_loopback
 from services import health
+from services.gauges import Gauges
 from services.runtime import Runtime
 
 
 def blueprint(rt: Runtime, heartbeat_age: Callable[[], float | None]) -> Blueprint:
     routes = Blueprint("operations", __name__)
+    gauges = Gauges(rt)
 
     @routes.get("/health")
     def alive() -> Response:
@@ -39,6 +41,7 @@ def blueprint(rt: Runtime, heartbeat_age: Callable[[], float | None]) -> Bluepri
         allowed = bool(secret) and hmac.compare_digest(given.encode(), f"Bearer {secret}".encode())
         if not allowed and not from_loopback(request):
             return error(401, "UNAUTHENTICATED", "Metrics need the bearer secret of CONVENE_METRICS_TOKEN from here.")
+        gauges.refresh()
         return Response(generate_latest(rt.metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -167,9 +167,14 @@ class Batch:
     def busy(self) -> set[str]:
         return bookings.busy_with_operations(self.ids)
 
-    def role(self, row: Row) -> str | None:
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """What the viewer is in each booking in which they take part."""
         mine = self.context.viewer.person_id
-        return next((p.role for p in self.participants[row.id] if p.person_id == mine), None)
+        return {booking_id: p.role for booking_id, people in self.participants.items() for p in people if p.person_id == mine}
+
+    def role(self, row: Row) -> str | None:
+        return self.roles.get(row.id)
 
 
 @strawberry.type(description="One meeting, with one id whatever the provider does to its own ids on a move.")

@@ -103,7 +103,7 @@ class Executor(StrawberryGraphQLCoreExecutionContext):
     def _compile(self, return_type: Any, fields: FieldDetailsList) -> Plan | None:
         try:
             return _Compiler(self).plan(return_type, fields)
-        except (NotPlainError, SyntaxError, RecursionError):
+        except (NotPlainError, SyntaxError, RecursionError):  # the second: more nesting than Python allows
             return None
         except Exception:  # noqa: BLE001 - as a directive whose variable is null: an error that is the standard executor's to tell
             self._fast = False
@@ -183,9 +183,10 @@ class _Compiler:
         elif type_ is GraphQLInt:
             self._write(depth, f"if {name}.__class__ is not int or not -2147483648 <= {name} <= 2147483647: raise Surprise")
         elif is_enum_type(type_) and hasattr(type_, "wrapped_cls"):
-            members = self._fresh({member: type_.coerce_output_value(member) for member in type_.wrapped_cls})
+            # by the value: an enum's member hashes itself in Python
+            members = self._fresh({member._value_: type_.coerce_output_value(member) for member in type_.wrapped_cls})
             self._write(depth, f"if {name}.__class__ is not {self._fresh(type_.wrapped_cls)}: raise Surprise")
-            self._write(depth, f"{name} = {members}[{name}]")
+            self._write(depth, f"{name} = {members}[{name}._value_]")
         else:
             self._write(depth, f"if {name} is None: raise Surprise")
             self._write(depth, f"{name} = {self._fresh(type_.coerce_output_value)}({name})")

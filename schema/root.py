@@ -2,7 +2,6 @@
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
 
 # Aliases: in the classes below the plain names are the contract's fields.
 from schema import atoms, creating, deciding, people, policies, rescheduling, slot_reasons
@@ -19,7 +18,6 @@ from schema import operations as intents
 from schema import preferences as wishes
 from schema import schedules as hours
 from schema import webhooks as inbox
-from schema.documents import Documents
 from schema.execution import Executor
 from schema.scalars import SCALARS
 
@@ -140,16 +138,9 @@ class Mutation:
     )
 
 
-class Schema(strawberry.Schema):
-    """Errors are logged and masked where answers are made (routes/graphql.py), so not here."""
-
-    def process_errors(self, errors: list[object], execution_context: ExecutionContext | None = None) -> None: ...  # type: ignore[override]
-
-
-schema = Schema(
+schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     execution_context_class=Executor,
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=False),
-    extensions=[Documents],
 )

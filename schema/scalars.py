@@ -11,11 +11,15 @@ from services.errors import BadUserInput
 from services.identity import is_zone
 from services.providers.registry import PROVIDERS
 
+MILLISECOND = 1000
+"""In microseconds."""
+
 
 def _serialize(value: datetime) -> str:
-    if value.microsecond < 1000:  # noqa: PLR2004 - less than a millisecond
-        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    # a page has hundreds of them: cutting the text is a third of the work of formatting it
+    return f"{value.isoformat()[: 19 if value.microsecond < MILLISECOND else 23]}Z"
 
 
 CLOCK = r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?|\d{8}[Tt]\d{4}(\d\d(\.\d{1,9})?)?)"

@@ -442,7 +442,7 @@ WRONG: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("changes", WRONG, ids=str)
+@pytest.mark.parametrize("changes", WRONG, ids=lambda changes: " ".join(f"{k} {type(v).__name__}" for k, v in changes.items()) or "good")
 @pytest.mark.parametrize("root", ["things", "maybeThings"])
 def test_what_is_not_as_the_schema_says(root: str, changes: dict[str, Any]) -> None:
     """Errors, their paths and what they turn to null are the standard executor's; the good items beside stay."""
