@@ -51,9 +51,10 @@ def assemble(settings: configuration.Settings, providers: dict[str, ProviderSett
     """Wire the services, without any face. The models are bound to the database of `settings`."""
     clock = clock or SystemClock(timedelta(seconds=settings.clock_offset_seconds))
     # a live stream holds a thread and no connection; all of them share one reader
-    connect(settings.database_url, pool_size=settings.threads - settings.most_live_streams + jobs.THREADS + 1)
+    database = connect(settings.database_url, pool_size=settings.threads - settings.most_live_streams + jobs.THREADS + 1)
     use_clock(clock.now)
     metrics, budgets = Metrics(), Budgets(clock)
+    database.query_hooks.append(metrics.note_statement)
     key = _development_key() if settings.development else None
     rt = Runtime(
         settings=settings,

@@ -8,13 +8,17 @@ before it answers us.
 import os
 import signal
 import sys
+import threading
+import time
 
 bind = f"{os.environ.get('CONVENE_HOST', '127.0.0.1')}:{os.environ.get('CONVENE_PORT') or os.environ.get('PORT') or 8000}"
 workers = 1
 worker_class = "routes.worker.Worker"
 threads = int(os.environ.get("CONVENE_THREADS", "48"))
 timeout = 60
-graceful_timeout = 30
+# how long new requests are taken while /ready says 503 already: a balancer needs a moment to see it
+drain = int(os.environ.get("CONVENE_DRAIN_SECONDS") or 0)
+graceful_timeout = 30 + drain
 keepalive = 5
 limit_request_line = 8190
 limit_request_fields = 100
@@ -52,13 +56,22 @@ def _check_documents(loaded):  # noqa: ANN001, ANN202
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's signature
     convene = worker.wsgi.extensions["convene"]
+    # a request waits for Python's lock at each of its reads and writes, and a job may keep it for five milliseconds each time
+    sys.setswitchinterval(0.0005)
     convene.scheduler.start()
 
-    def stop(number, frame):  # noqa: ANN001, ANN202
+    def stop(number, frame):  # noqa: ANN001, ANN202, ARG001
         # the jobs end while the requests do: one after the other might take longer than the grace
         convene.rt.stopping.set()
-        worker.handle_exit(number, frame)
 
+    def leave():  # noqa: ANN202
+        """The master has let go of the socket and waits; the worker still accepts from it for a while."""
+        convene.rt.stopping.wait()
+        time.sleep(drain)
+        worker.handle_exit(signal.SIGTERM, None)
+
+    # not made by the signal's handler, which may come while this thread makes another one and holds the lock for that
+    threading.Thread(target=leave, name="leave", daemon=True).start()
     signal.signal(signal.SIGTERM, stop)
 
 

@@ -98,6 +98,11 @@ class Settings(BaseSettings):
         description="Proxies in front that each add to X-Forwarded-For; the address limit counts whom the first was called by.",
     )
     receive_seconds: float = Field(default=30, gt=0, description="Seconds in which a request's head, and then its body, must arrive.")
+    drain_seconds: int = Field(
+        default=0,
+        ge=0,
+        description="Seconds for which a process that is asked to stop still takes requests, while `GET /ready` answers 503 already.",
+    )
     metrics_token: str = Field(default="", repr=False, description="Bearer secret for GET /metrics from beyond loopback.")
     smtp_url: str = Field(
         default="",
@@ -110,7 +115,10 @@ class Settings(BaseSettings):
         default=0, ge=0, description="How many days entries of the audit trail are kept, whole days; 0: for ever (docs/audit.md)."
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    clock_offset_seconds: float = Field(default=0, description="For tests of whole processes only: shifts every clock of this one.")
+    clock_offset_seconds: float = Field(
+        default=0,
+        description="For tests of whole processes only: shifts its clock, and by whole minutes its view of the database's.",
+    )
 
     @field_validator("default_event_type_minutes")
     @classmethod

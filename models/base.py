@@ -116,10 +116,12 @@ class BaseModel(Model):
 
 
 class _Sqlite(PooledSqliteDatabase):
-    """SQLite whose writing transactions queue on one lock per process.
+    """SQLite whose writers, transactions and single statements, queue on one lock per process.
 
     SQLite's own busy handler sleeps and retries; threads behind one lock commit 2.5 times as much.
     """
+
+    WRITING = ("INSERT", "UPDATE", "DELETE", "WITH")
 
     def __init__(self, path: str, pool_size: int) -> None:
         super().__init__(
@@ -135,6 +137,12 @@ class _Sqlite(PooledSqliteDatabase):
         self.write_lock = threading.RLock()
         # SQLite's own LOWER knows ASCII only
         self.register_function(lambda text: text.lower() if isinstance(text, str) else text, "lower", 1)
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if sql.startswith(self.WRITING):
+            with self.write_lock:
+                return super().execute_sql(sql, params)
+        return super().execute_sql(sql, params)
 
 
 def connect(url: str, *, pool_size: int = 20) -> Database:

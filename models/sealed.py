@@ -33,7 +33,6 @@ SEALED: tuple[Field, ...] = (
     Operation.wish,
     Operation.reason,
     Operation.origin,
-    Operation.origin,
     Delivery.calendar,
     AuditEntry.personal,
     AuditChain.key,

@@ -2,7 +2,7 @@
 
 from peewee import CharField, ForeignKeyField, IntegerField, TextField
 
-from models.base import BaseModel, UtcDateTime
+from models.base import BaseModel, UtcDateTime, db, is_sqlite, to_ms
 from models.booking import Booking
 from models.linked_account import LinkedAccount
 
@@ -30,6 +30,19 @@ class WebhookSubscription(BaseModel):
     last_error = TextField(null=True)
 
 
+STORE = """
+    INSERT INTO webhook_event
+        (id, created_at, updated_at, provider, subscription_id, linked_account_id, delivery_key, kind, body, received_at, due_at,
+         state, attempts)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'PENDING', 0)
+    ON CONFLICT (delivery_key) DO NOTHING RETURNING id
+"""
+"""Written out: it runs once per delivery, and to have it written by Peewee took as long as to run it.
+
+The conflict's target is named: "or ignore" would also swallow what must fail.
+"""
+
+
 class WebhookEvent(BaseModel):
     """One verified delivery; stored before it is acknowledged, applied later, as often as needed.
 
@@ -53,6 +66,15 @@ class WebhookEvent(BaseModel):
     applied_at = UtcDateTime(null=True)
     attended_at = UtcDateTime(null=True)
     booking = ForeignKeyField(Booking, null=True, on_delete="SET NULL")
+
+    @classmethod
+    def store(cls, event: "WebhookEvent") -> bool:
+        """Insert a new delivery, in one statement that commits by itself; False when it is there already."""
+        now = to_ms(event.received_at)
+        of = (event.provider, event.subscription_id, event.linked_account_id, event.delivery_key, event.kind)
+        values = (event.id, now, now, *of, event.body, now, to_ms(event.due_at))
+        statement = STORE if is_sqlite() else STORE.replace("?", "%s")
+        return bool(db.execute_sql(statement, values).fetchall())
 
     class Meta:
         indexes = ((("state", "due_at"), False), (("state", "linked_account", "due_at"), False), (("received_at", "id"), False))

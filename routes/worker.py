@@ -6,6 +6,7 @@ keep a thread for ever.
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import time
@@ -34,6 +35,22 @@ class Worker(ThreadWorker):
         if kept is False:
             _part(conn.sock)
         return kept
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            self._close_door()
+
+    def _close_door(self) -> None:
+        """Take whoever stands there already, and refuse at once whoever comes now, so that they go elsewhere.
+
+        Gunicorn keeps the socket open until the last request in hand is answered: whoever connects meanwhile would wait
+        for that, unserved, and be cut off then.
+        """
+        for listener in self.sockets:
+            while select.select([listener], [], [], 0)[0]:
+                self.accept(listener)
+            listener.close()
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """The head is here; of the body the routes take care (routes/deadlines.py)."""

@@ -296,8 +296,9 @@ def _remember_ids(booking_id: str, slug: str, chain: list[RemoteBooking]) -> Non
 def _participants(booking: Booking, tail: RemoteBooking, person_ids: list[str]) -> bool:
     """Who takes part, as the provider tells it now. One row per person: a host who also attends is the host."""
     wanted: dict[str, RemotePerson] = {}
+    survivors = people.survivors(person_ids)
     for person_id, person in zip(person_ids, tail.people, strict=True):
-        wanted.setdefault(people.resolve(person_id), person)
+        wanted.setdefault(survivors[person_id], person)
     present = {row.person_id: row for row in Participant.select().where(Participant.booking == booking.id)}
     if not any(person.role == "COACH" for person in tail.people):
         # an answer without hosts does not mean that there is none

@@ -18,13 +18,17 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock. `offset` shifts this process and its view of the database's clock alike, for tests."""
+    """The machine's clock. `offset` shifts this process, and by its whole minutes the view of the database's clock, for tests.
+
+    So processes that are set half a minute apart differ as machines do whose clocks are wrong: the database has one time.
+    """
 
     def __init__(self, offset: timedelta = timedelta(0)) -> None:
         self.offset = offset
+        self._shared = timedelta(minutes=round(offset / timedelta(minutes=1)))
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.offset
 
     def database_now(self, plus: timedelta = timedelta(0)) -> Any:
-        return database_now(round((self.offset + plus).total_seconds() * 1000))
+        return database_now(round((self._shared + plus).total_seconds() * 1000))

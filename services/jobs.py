@@ -16,6 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from models import JobClaim, LinkedAccount, OAuthState, Operation, TokenRotation
 from models.base import is_away, release_connection
+from models.migrate import pending
 from services import (
     atoms,
     audit_chain,
@@ -61,6 +62,10 @@ WEBHOOKS_EVERY = timedelta(minutes=30)
 WARM_EVERY = timedelta(minutes=4)
 CLEAN_UP_EVERY = timedelta(hours=1)
 LONGEST_BACKOFF = timedelta(hours=1)
+BUSY_SECONDS = 0.1
+"""So soon after a delivery the next one is expected."""
+LONGEST_WAY = 0.5
+"""Seconds for which a job gives way."""
 
 
 def _sync(rt: Runtime, account_id: str) -> timedelta | None:
@@ -288,6 +293,7 @@ class Scheduler:
     def __init__(self, rt: Runtime, budgets: Budgets) -> None:
         self._rt, self._budgets = rt, budgets
         self._beat: float | None = None
+        self._prepared = False
         self._bells: dict[str, list[threading.Event]] = {name: [threading.Event() for _ in range(k.threads)] for name, k in WORKERS.items()}
         self._threads: list[threading.Thread] = []
         self._scheduler = BackgroundScheduler(
@@ -313,8 +319,10 @@ class Scheduler:
         """As long as there is something to do; the thread's connection is given back after it."""
         try:
             while not self._rt.stopping.is_set():
+                began = time.monotonic()
                 if not job(self._rt):
                     break
+                self._give_way(time.monotonic() - began)
         except Exception as error:
             if is_away(error):
                 log.warning("the database is away", job=name, reason=type(error).__name__)
@@ -324,26 +332,47 @@ class Scheduler:
         finally:
             release_connection()
 
+    def _give_way(self, took: float) -> None:
+        """While deliveries come in, to take them in goes first: Python runs one thread at a time, and the senders wait."""
+        if time.monotonic() - self._rt.taken_in_at < BUSY_SECONDS:
+            self._rt.stopping.wait(min(2 * took, LONGEST_WAY))
+
     def _tick(self, _rt: Runtime) -> int:
         self._beat = time.monotonic()
         self._rt.metrics.scheduler_heartbeat.set_to_current_time()
+        self._prepare()
         self._budgets.refresh()
         return 0
 
     def heartbeat_age(self) -> float | None:
         return None if self._beat is None else time.monotonic() - self._beat
 
+    def _prepare(self) -> None:
+        """What a start arranges in the database; at a later beat of the heart when that is away, or not migrated yet."""
+        if self._prepared:
+            return
+        try:
+            if pending():
+                return
+            key_rotation.note(self._rt.vault)
+            now = self._rt.clock.now()
+            claims.schedule("clean_up", "", now + CLEAN_UP_EVERY)
+            claims.schedule("remind", "", now)
+            claims.schedule("chain_audit", "", now)
+            linked_accounts.plan_missing_work(self._rt)
+            for account_id in webhook_subscriptions.moved(self._rt):
+                claims.schedule("webhooks", account_id, now)
+            self._prepared = True
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("the database is away", job="start", reason=type(error).__name__)
+        finally:
+            release_connection()
+
     def start(self) -> None:
-        key_rotation.note(self._rt.vault)
         self._rt.wake = self._ring
-        now = self._rt.clock.now()
-        claims.schedule("clean_up", "", now + CLEAN_UP_EVERY)
-        claims.schedule("remind", "", now)
-        claims.schedule("chain_audit", "", now)
-        linked_accounts.plan_missing_work(self._rt)
-        for account_id in webhook_subscriptions.moved(self._rt):
-            claims.schedule("webhooks", account_id, now)
-        release_connection()
+        self._prepare()
         for name, bells in self._bells.items():
             for number, bell in enumerate(bells, 1):
                 thread = threading.Thread(target=self._work, args=[name, bell], name=f"{name}-{number}", daemon=True)

@@ -129,6 +129,11 @@ class Feed:
             if listener in self._listeners:
                 self._listeners.remove(listener)
 
+    @property
+    def streams(self) -> int:
+        """How many listen right now."""
+        return len(self._listeners)
+
     def ring(self) -> None:
         """Something was written: read it now. Never raises, as it is called after commits."""
         self._bell.set()

@@ -18,11 +18,18 @@ def email_identity(address: str) -> Identity:
 
 def resolve(person_id: str) -> str:
     """The id of the surviving row; a merged id still resolves."""
+    return survivors([person_id])[person_id]
+
+
+def survivors(person_ids: Iterable[str]) -> dict[str, str]:
+    """The same of several: one statement when none is merged."""
+    found = {person_id: person_id for person_id in person_ids}
     while True:
-        row = Person.select(Person.merged_into).where(Person.id == person_id).tuples().first()
-        if row is None or row[0] is None:
-            return person_id
-        person_id = row[0]
+        among = Person.id.in_(sorted(set(found.values()))) & Person.merged_into.is_null(False)
+        merged = dict(Person.select(Person.id, Person.merged_into).where(among).tuples())
+        if not merged:
+            return found
+        found = {person_id: merged.get(survivor, survivor) for person_id, survivor in found.items()}
 
 
 def find_or_create(identities: Iterable[Identity], name: str, time_zone: str | None) -> str:
@@ -90,9 +97,9 @@ def lock(person_ids: Iterable[str]) -> list[str]:
     """Lock surviving rows in id order; every writer of bookings starts so. Returns them as they are after the wait."""
     wanted = set(person_ids)
     while True:
-        ids = sorted({resolve(p) for p in wanted})
+        ids = sorted(set(survivors(wanted).values()))
         list(for_update(Person.select(Person.id).where(Person.id.in_(ids)).order_by(Person.id)).tuples())
-        if ids == sorted({resolve(p) for p in wanted}):
+        if ids == sorted(set(survivors(wanted).values())):
             return ids
 
 

@@ -49,6 +49,7 @@ class Runtime:
     `stopping` ends jobs between two items; requests in flight are answered all the same.
     `step` is told the name of each point at which a death or a freeze must do no harm (docs/operations.md lists them).
     Nothing listens there but tests that die or freeze at that point.
+    `taken_in_at` is when the last delivery was taken in, by time.monotonic().
     """
 
     settings: Settings
@@ -63,6 +64,7 @@ class Runtime:
     live: Feed = field(init=False)
     wake: Callable[[str], None] = field(default=lambda _job: None)
     step: Callable[[str], None] = field(default=lambda _name: None)
+    taken_in_at: float = field(default=float("-inf"), init=False)
     stopping: threading.Event = field(default_factory=threading.Event)
     owner: str = field(default_factory=lambda: f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}")
 

@@ -90,6 +90,7 @@ def ensure_valid(rt: Runtime, account_id: str) -> AccessToken:
         return installation_tokens.current(rt, account.provider)
     if not is_expired(rt, account):
         return _token(rt, account)
+    rt.metrics.token_waits.labels(account.provider).inc()
     return _rotate(rt, account)
 
 
@@ -647,6 +648,7 @@ class AccountTokens:
             raise TokenRefused(account.provider, "refused a token that was fresh")
         # said before the new pair can be seen: whoever is refused with it must not renew it again
         self._on_trial[account_id] = (refused.version + 1, self._rt.clock.now())
+        self._rt.metrics.token_waits.labels(account.provider).inc()
         return _rotate(self._rt, account)
 
     def served(self, account_id: str, token: AccessToken) -> None:

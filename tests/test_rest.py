@@ -20,7 +20,7 @@ from harness import LEGACY_SECRET, World, at, remove
 from prometheus_client.parser import text_string_to_metric_families
 
 import app as composition
-from models import OAuthState, User, WebhookEvent, WebhookSubscription
+from models import JobClaim, OAuthState, User, WebhookEvent, WebhookSubscription
 from models.base import is_sqlite, release_connection
 from models.migrate import migrate
 from services import jobs
@@ -111,6 +111,21 @@ def test_not_ready_without_migrations(world: World, fresh_database: str) -> None
         assert answer.json() == {"status": "not ready", "database": True, "migrations": False, "sealingKeys": True, "scheduler": False}
         migrate()
         assert mine.http.get("/ready").json()["migrations"] is True
+
+
+def test_a_start_before_the_migrations_is_made_up_for(world: World, fresh_database: str) -> None:
+    """The worker stays, and arranges its work as soon as the tables are there."""
+    with made(world, fresh_database) as mine:
+        mine.convene.scheduler.start()
+        try:
+            wait_for_a_beat(mine)
+            assert mine.http.get("/ready").status_code == 503
+            migrate()
+            mine.convene.scheduler._tick(mine.rt)
+            assert mine.http.get("/ready").status_code == 200
+            assert {row.kind for row in JobClaim.select()} >= {"clean_up", "remind", "chain_audit"}
+        finally:
+            mine.convene.scheduler.stop()
 
 
 def test_not_ready_when_the_database_is_gone(world: World, fresh_database: str) -> None:

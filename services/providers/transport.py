@@ -130,6 +130,10 @@ class Transport:
         self._client.close()
         self._pool.close()
 
+    def open_circuits(self) -> set[str]:
+        """The providers that this process has stopped calling, until the first call after the breaker's pause."""
+        return {slug for slug, breaker in list(self._breakers.items()) if breaker.current_state == pybreaker.STATE_OPEN}
+
     # ---- calls -----------------------------------------------------------------------------------------------------
 
     def call(

@@ -30,6 +30,10 @@ STATUS = {
     "cancelled": "CANCELLED",
     "rejected": "DECLINED",
 }
+UNREADABLE = (KeyError, AttributeError, TypeError, ValueError, OverflowError, OSError, RecursionError)
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
+MOST = 2**31 - 1
+"""The largest number that a column holds."""
 ZOOM_LINK = re.compile(r"^https://[\w.-]*\bzoom\.us/[jw]/(\d{9,})")
 # Answers that are told elsewhere on a booking, or are about Cal.com's form and not about the meeting.
 NOT_ANSWERS = {
@@ -52,38 +56,45 @@ def managed_grant(raw: Any, now: datetime) -> Grant:
     """A managed user's pair: expiries are epoch milliseconds, and there are no scopes."""
     try:
         life = datetime.fromtimestamp(int(raw["accessTokenExpiresAt"]) / 1000, UTC) - now
-        return Grant(raw["accessToken"], raw["refreshToken"], life, None)
-    except (KeyError, TypeError, ValueError) as error:
+        return Grant(_required(raw["accessToken"]), _required(raw["refreshToken"]), life, None)
+    except UNREADABLE as error:
         raise BadAnswer("calcom", "a token pair that cannot be read") from error
 
 
 def unmarked(raw: Any, platform_client_id: str) -> Any:
     """The same without our platform client's mark: a managed user's address is kept there as `local+<clientId>@domain`."""
+    try:
+        return _without(f"+{platform_client_id}@", raw) if platform_client_id else raw
+    except RecursionError as error:
+        raise BadAnswer("calcom", "an answer that is nested too deeply") from error
+
+
+def _without(mark: str, raw: Any) -> Any:
     if isinstance(raw, str):
-        return raw.replace(f"+{platform_client_id}@", "@") if platform_client_id else raw
+        return raw.replace(mark, "@")
     if isinstance(raw, list):
-        return [unmarked(one, platform_client_id) for one in raw]
+        return [_without(mark, one) for one in raw]
     if isinstance(raw, dict):
-        return {name: unmarked(one, platform_client_id) for name, one in raw.items()}
+        return {name: _without(mark, one) for name, one in raw.items()}
     return raw
 
 
 def account(raw: Any, app_url: str) -> RemoteAccount:
     """A managed user without a schedule is one whom nobody can book."""
     try:
-        username = raw.get("username")
+        username = _text(raw.get("username"))
         organization = raw.get("organizationId")
         return RemoteAccount(
-            external_id=str(raw["id"]),
-            name=raw.get("name"),
-            email=raw.get("email"),
+            external_id=_id(raw["id"]),
+            name=_text(raw.get("name")),
+            email=_text(raw.get("email")),
             username=username,
-            time_zone=raw.get("timeZone"),
-            organization=None if organization is None else str(organization),
+            time_zone=_text(raw.get("timeZone")),
+            organization=None if organization is None else _id(organization),
             scheduling_url=f"{app_url}/{username}" if username else None,
             bookable=raw.get("defaultScheduleId", 0) is not None,
         )
-    except (KeyError, AttributeError, TypeError) as error:
+    except UNREADABLE as error:
         raise BadAnswer("calcom", "a profile that cannot be read") from error
 
 
@@ -94,34 +105,34 @@ def event_type(raw: Any, app_url: str) -> RemoteEventType:
         policy = raw.get("confirmationPolicy") or {}
         seats = raw.get("seats") or {}
         return RemoteEventType(
-            external_id=str(raw["id"]),
-            title=raw["title"],
-            slug=raw.get("slug"),
-            description=raw.get("description") or None,
-            duration_minutes=int(raw["lengthInMinutes"]),
-            duration_options=tuple(int(n) for n in raw.get("lengthInMinutesOptions") or ()),
+            external_id=_id(raw["id"]),
+            title=_text(raw["title"]) or "Untitled",
+            slug=_text(raw.get("slug")),
+            description=_text(raw.get("description")),
+            duration_minutes=_whole(raw["lengthInMinutes"]),
+            duration_options=tuple(_whole(n) for n in raw.get("lengthInMinutesOptions") or ()),
             hidden=bool(raw.get("hidden")),
             requires_confirmation=bool(policy) and not policy.get("disabled", False),
             is_group=bool(seats.get("seatsPerTimeSlot")) and not seats.get("disabled", False),
-            scheduling_url=raw.get("bookingUrl") or (f"{app_url}/{username}/{raw.get('slug')}" if username else None),
+            scheduling_url=_text(raw.get("bookingUrl")) or (f"{app_url}/{username}/{raw.get('slug')}" if username else None),
             questions=tuple(_questions(raw.get("bookingFields") or ())),
-            buffer_before=int(raw.get("beforeEventBuffer") or 0),
-            buffer_after=int(raw.get("afterEventBuffer") or 0),
-            notice_minutes=int(raw.get("minimumBookingNotice") or 0),
+            buffer_before=_whole(raw.get("beforeEventBuffer") or 0),
+            buffer_after=_whole(raw.get("afterEventBuffer") or 0),
+            notice_minutes=_whole(raw.get("minimumBookingNotice") or 0),
         )
-    except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
+    except UNREADABLE as error:
         raise BadAnswer("calcom", "an event type that cannot be read") from error
 
 
 def _questions(fields: Any) -> Iterator[Question]:
     """What the host asks, besides the default fields that every booking has: of those only the notes are a question."""
     for one in fields:
-        slug = one.get("slug")
+        slug = _text(one.get("slug"))
         if slug and not one.get("hidden") and (slug == "notes" or not one.get("isDefault")):
             choices = one.get("options") or ()
             yield Question(
                 key=slug,
-                text=LABELS.get(slug) or one.get("label") or slug,
+                text=LABELS.get(slug) or _text(one.get("label")) or slug,
                 required=bool(one.get("required")),
                 choices=tuple(str(choice.get("value", choice) if isinstance(choice, dict) else choice) for choice in choices),
             )
@@ -158,27 +169,30 @@ def schedule(raw: Any) -> RemoteSchedule:
         weekly: dict[int, list[Hours]] = {}
         for rule in raw.get("availability") or ():
             for day in rule["days"]:
-                weekly.setdefault(DAYS.index(day) + 1, []).append(Hours(rule["startTime"], _end(rule)))
+                weekly.setdefault(DAYS.index(day) + 1, []).append(_hours(rule))
         special: dict[date, list[Hours]] = {}
         for rule in raw.get("overrides") or ():
             hours = special.setdefault(date.fromisoformat(rule["date"]), [])
             if rule["startTime"] != rule["endTime"]:  # 00:00 to 00:00: closed
-                hours.append(Hours(rule["startTime"], _end(rule)))
+                hours.append(_hours(rule))
         return RemoteSchedule(
-            external_id=str(raw["id"]),
-            name=raw["name"],
-            time_zone=raw["timeZone"],
+            external_id=_id(raw["id"]),
+            name=_required(raw["name"]),
+            time_zone=_required(raw["timeZone"]),
             is_default=bool(raw.get("isDefault")),
             weekly=tuple((day, tuple(sorted(hours, key=lambda h: h.start))) for day, hours in sorted(weekly.items())),
             overrides=tuple((day, tuple(sorted(hours, key=lambda h: h.start))) for day, hours in sorted(special.items())),
         )
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise BadAnswer("calcom", "a schedule that cannot be read") from error
 
 
-def _end(rule: Any) -> str:
+def _hours(rule: Any) -> Hours:
     """The last minute of a day stands for its end."""
-    return "24:00" if rule["endTime"] == "23:59" else rule["endTime"]
+    start, end = rule["startTime"], "24:00" if rule["endTime"] == "23:59" else rule["endTime"]
+    if not (CLOCK.fullmatch(start) and CLOCK.fullmatch(end)):
+        raise ValueError("no time of day")
+    return Hours(start, end)
 
 
 def schedule_body(wanted: RemoteSchedule) -> dict[str, Any]:
@@ -228,12 +242,12 @@ def booking(raw: Any) -> RemoteBooking:
             people=_people(raw),
             created_at=moment(raw["createdAt"]),
             updated_at=moment(raw.get("updatedAt") or raw["createdAt"]),
-            event_type_id=None if kind_id is None else str(kind_id),
+            event_type_id=None if kind_id is None else _id(kind_id),
             previous_id=_text(raw.get("rescheduledFromUid")),
             next_id=_text(raw.get("rescheduledToUid")),
             is_group=bool(raw.get("seatsPerTimeSlot")) or any("seatUid" in a for a in raw.get("attendees") or ()),
             location=_text(raw.get("location")),
-            meeting_url=link if isinstance(link, str) and link.startswith(("https://", "http://")) else None,
+            meeting_url=_text(link) if isinstance(link, str) and link.startswith(("https://", "http://")) else None,
             answers=tuple(_answers(responses)),
             cancellation_reason=_text(raw.get("cancellationReason")),
             reschedule_reason=_text(raw.get("reschedulingReason")) or _text(responses.get("rescheduledReason")),
@@ -241,7 +255,7 @@ def booking(raw: Any) -> RemoteBooking:
             conference=_conference(link),
             mark=_text(metadata.get(MARK)) if isinstance(metadata := raw.get("metadata"), dict) else None,
         )
-    except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
+    except UNREADABLE as error:
         raise BadAnswer("calcom", "a booking that cannot be read") from error
 
 
@@ -251,8 +265,20 @@ def _text(value: Any) -> str | None:
 
 def _required(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("an id that is no text")
+        raise ValueError("no text")
     return value
+
+
+def _id(value: Any) -> str:
+    """Numbers here and texts there; `None` is nobody's."""
+    return str(value) if type(value) is int else _required(value)
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= MOST:
+        raise ValueError("a number that cannot be")
+    return number
 
 
 def _people(raw: dict[str, Any]) -> tuple[RemotePerson, ...]:
@@ -261,8 +287,8 @@ def _people(raw: dict[str, Any]) -> tuple[RemotePerson, ...]:
             role="COACH",
             name=_text(host.get("name")) or "",
             email=_address(host),
-            time_zone=host.get("timeZone"),
-            external_id=None if host.get("id") in {None, "unknown"} else str(host["id"]),
+            time_zone=_text(host.get("timeZone")),
+            external_id=None if host.get("id") in {None, "unknown"} else _id(host["id"]),
             no_show=bool(raw.get("absentHost")),
         )
         for host in raw.get("hosts") or ()
@@ -274,7 +300,7 @@ def _people(raw: dict[str, Any]) -> tuple[RemotePerson, ...]:
             role="GUEST" if index and (_address(a) in guests or not a.get("name")) else "MENTEE",
             name=_text(a.get("name")) or "",
             email=_address(a),
-            time_zone=a.get("timeZone"),
+            time_zone=_text(a.get("timeZone")),
             no_show=bool(a.get("absent")),
         )
         for index, a in enumerate(raw.get("attendees") or ())
@@ -301,7 +327,6 @@ def _answers(responses: dict[str, Any]) -> list[tuple[str, str]]:
 def moment(text: str) -> datetime:
     """Any of Cal.com's three spellings of a time; a naive one is read as UTC, as Cal.com does."""
     at = datetime.fromisoformat(text)
-    try:
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("a time outside the calendar") from error
+    if not 1 < at.year < 9999:  # noqa: PLR2004 - the calendar's ends, where not every zone can show it
+        raise ValueError("a time outside the calendar")
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

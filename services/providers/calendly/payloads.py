@@ -4,6 +4,7 @@ An invitee is a booking of ours, and its id here is "<event>/<invitee>": what pe
 alone, also in a group event. Calendly moves an invitee by making a new one of another event; the two name each other.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -37,7 +38,10 @@ CONFERENCES = (
 IN_WORK = ("initiated", "processing")
 TRACKED, OURS = "utm_term", "convene:"
 """An invitee's tracking is the only place for an id of the caller's."""
-UNREADABLE = (KeyError, AttributeError, TypeError, ValueError, IndexError, OverflowError)
+UNREADABLE = (KeyError, AttributeError, TypeError, ValueError, IndexError, OverflowError, RecursionError)
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
+MOST = 2**31 - 1
+"""The largest number that a column holds."""
 
 
 def last(uri: Any) -> str:
@@ -45,6 +49,23 @@ def last(uri: Any) -> str:
     if not isinstance(uri, str) or not (found := uri.rstrip("/").rpartition("/")[2]):
         raise ValueError("an address without an id")
     return found
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _required(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("no text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= MOST:
+        raise ValueError("a number that cannot be")
+    return number
 
 
 def place(uri: Any) -> str:
@@ -59,12 +80,12 @@ def account(raw: Any) -> RemoteAccount:
     try:
         return RemoteAccount(
             external_id=last(raw["uri"]),
-            name=raw.get("name"),
-            email=raw.get("email"),
-            username=raw.get("slug"),
-            time_zone=raw.get("timezone"),
+            name=_text(raw.get("name")),
+            email=_text(raw.get("email")),
+            username=_text(raw.get("slug")),
+            time_zone=_text(raw.get("timezone")),
             organization=last(raw["current_organization"]) if raw.get("current_organization") else None,
-            scheduling_url=raw.get("scheduling_url"),
+            scheduling_url=_text(raw.get("scheduling_url")),
         )
     except UNREADABLE as error:
         raise BadAnswer("calendly", "a profile that cannot be read") from error
@@ -75,15 +96,15 @@ def event_type(raw: Any) -> RemoteEventType:
     try:
         return RemoteEventType(
             external_id=last(raw["uri"]),
-            title=raw.get("name") or "Untitled",
-            slug=raw.get("slug"),
-            description=raw.get("description_plain") or None,
-            duration_minutes=int(raw["duration"]),
-            duration_options=tuple(int(n) for n in raw.get("duration_options") or ()),
+            title=_text(raw.get("name")) or "Untitled",
+            slug=_text(raw.get("slug")),
+            description=_text(raw.get("description_plain")),
+            duration_minutes=_whole(raw["duration"]),
+            duration_options=tuple(_whole(n) for n in raw.get("duration_options") or ()),
             hidden=bool(raw.get("secret")),
             requires_confirmation=False,
             is_group=raw.get("kind") == "group",
-            scheduling_url=raw.get("scheduling_url"),
+            scheduling_url=_text(raw.get("scheduling_url")),
             active=bool(raw.get("active")) and not raw.get("deleted_at") and raw.get("booking_method", "instant") == "instant",
             questions=tuple(question(one) for one in raw.get("custom_questions") or () if one.get("enabled")),
         )
@@ -95,7 +116,7 @@ def question(raw: Any) -> Question:
     """Its text is its key: an answer must repeat it letter for letter."""
     select = raw.get("type") in {"single_select", "multi_select"} and not raw.get("include_other")
     choices = tuple(str(one) for one in raw.get("answer_choices") or ()) if select else ()
-    return Question(raw["name"], raw["name"], bool(raw.get("required")), choices)
+    return Question(_required(raw["name"]), raw["name"], bool(raw.get("required")), choices)
 
 
 def event_type_body(wanted: Mapping[EventTypeField, Any]) -> dict[str, Any]:
@@ -117,8 +138,8 @@ def schedule(raw: Any) -> RemoteSchedule:
         special = {date.fromisoformat(rule["date"]): _hours(rule) for rule in rules if rule["type"] == "date"}
         return RemoteSchedule(
             external_id=last(raw["uri"]),
-            name=raw["name"],
-            time_zone=raw["timezone"],
+            name=_required(raw["name"]),
+            time_zone=_required(raw["timezone"]),
             is_default=bool(raw.get("default")),
             weekly=tuple((day, hours) for day, hours in sorted(weekly.items()) if hours),
             overrides=tuple(sorted(special.items())),
@@ -128,6 +149,8 @@ def schedule(raw: Any) -> RemoteSchedule:
 
 
 def _hours(rule: Any) -> tuple[Hours, ...]:
+    if not all(CLOCK.fullmatch(one["from"]) and CLOCK.fullmatch(one["to"]) for one in rule["intervals"]):
+        raise ValueError("no time of day")
     return tuple(Hours(one["from"], one["to"]) for one in rule["intervals"])
 
 
@@ -138,8 +161,8 @@ def occasion(event: Any) -> Occasion:
             id=last(event["uri"]),
             start=moment(event["start_time"]),
             updated_at=moment(event["updated_at"]),
-            places=int(counter["total"]),
-            taken=int(counter["active"]),
+            places=_whole(counter["total"]),
+            taken=_whole(counter["active"]),
         )
     except UNREADABLE as error:
         raise BadAnswer("calendly", "an event that cannot be read") from error
@@ -155,7 +178,7 @@ def booking(event: Any, invitee: Any) -> RemoteBooking:
         address, name = _who(event, invitee, cancellation)
         return RemoteBooking(
             external_id=external_id,
-            title=event.get("name") or "Meeting",
+            title=_text(event.get("name")) or "Meeting",
             status="CANCELLED" if cancelled else "CONFIRMED",
             start=moment(event["start_time"]),
             end=moment(event["end_time"]),
@@ -170,7 +193,7 @@ def booking(event: Any, invitee: Any) -> RemoteBooking:
             location=_where(location),
             meeting_url=_link(location.get("join_url")),
             answers=tuple((str(a["question"]), str(a["answer"])) for a in invitee.get("questions_and_answers") or () if a.get("answer")),
-            cancellation_reason=cancellation.get("reason") or None,
+            cancellation_reason=_text(cancellation.get("reason")),
             changed_by_email=address,
             changed_by=name,
             occasion_id=last(event["uri"]),
@@ -191,7 +214,7 @@ def cancelled(before: RemoteBooking, cancellation: Any) -> RemoteBooking:
             before,
             status="CANCELLED",
             updated_at=max(before.updated_at, moment(cancellation["created_at"])),
-            cancellation_reason=cancellation.get("reason") or None,
+            cancellation_reason=_text(cancellation.get("reason")),
             changed_by_email=hosts[0] if len(hosts) == 1 else None,
             incomplete=False,
         )
@@ -211,16 +234,16 @@ def _who(event: Any, invitee: Any, cancellation: Any) -> tuple[str | None, str |
     hosts = event.get("event_memberships") or []
     if cancellation.get("canceler_type") == "host" and len(hosts) == 1:
         return _address(hosts[0].get("user_email")), None
-    return None, cancellation.get("canceled_by") or None
+    return None, _text(cancellation.get("canceled_by"))
 
 
 def _people(event: Any, invitee: Any) -> tuple[RemotePerson, ...]:
     hosts = [
-        RemotePerson("COACH", one.get("user_name") or "", _address(one.get("user_email")), external_id=last(one["user"]))
+        RemotePerson("COACH", _text(one.get("user_name")) or "", _address(one.get("user_email")), external_id=last(one["user"]))
         for one in event.get("event_memberships") or ()
     ]
-    name = invitee.get("name") or " ".join(part for part in (invitee.get("first_name"), invitee.get("last_name")) if part)
-    mentee = RemotePerson("MENTEE", name, _address(invitee["email"]), invitee.get("timezone") or None, no_show=bool(invitee.get("no_show")))
+    name = _text(invitee.get("name")) or " ".join(part for part in (invitee.get("first_name"), invitee.get("last_name")) if part)
+    mentee = RemotePerson("MENTEE", name, _address(invitee["email"]), _text(invitee.get("timezone")), no_show=bool(invitee.get("no_show")))
     # of a group event's guests nobody says whose they are
     guests = [] if _is_group(event) else [_address(one.get("email")) for one in event.get("event_guests") or ()]
     return (*hosts, mentee, *(RemotePerson("GUEST", "", address) for address in guests if address))
@@ -259,5 +282,7 @@ def _address(value: Any) -> str | None:
 def moment(text: Any) -> datetime:
     """UTC, to the millisecond as we keep it; Calendly writes up to six digits."""
     at = datetime.fromisoformat(text)
+    if not 1 < at.year < 9999:  # noqa: PLR2004 - the calendar's ends, where not every zone can show it
+        raise ValueError("a time outside the calendar")
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     return at.replace(microsecond=at.microsecond // 1000 * 1000)

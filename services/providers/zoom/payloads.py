@@ -7,7 +7,9 @@ from typing import Any
 from services.errors import BadAnswer
 from services.providers.base import MeetingWish, Recorded, RemoteAccount, RemoteMeeting, RemoteRecording
 
-UNREADABLE = (KeyError, AttributeError, TypeError, ValueError, OverflowError)
+UNREADABLE = (KeyError, AttributeError, TypeError, ValueError, OverflowError, RecursionError)
+MOST = 2**31 - 1
+"""The largest number that a column holds."""
 MARK = re.compile(r"\[convene:([0-9A-Z]{26})\]")
 SCHEDULED = 2
 LONGEST_TOPIC = 200
@@ -17,11 +19,11 @@ def account(raw: Any) -> RemoteAccount:
     try:
         name = raw.get("display_name") or " ".join(part for part in (raw.get("first_name"), raw.get("last_name")) if part)
         return RemoteAccount(
-            external_id=str(raw["id"]),
-            name=name or None,
-            email=raw.get("email"),
-            time_zone=raw.get("timezone") or None,
-            organization=raw.get("account_id"),
+            external_id=_id(raw["id"]),
+            name=_text(name),
+            email=_text(raw.get("email")),
+            time_zone=_text(raw.get("timezone")),
+            organization=_text(raw.get("account_id")),
         )
     except UNREADABLE as error:
         raise BadAnswer("zoom", "a user that cannot be read") from error
@@ -29,11 +31,14 @@ def account(raw: Any) -> RemoteAccount:
 
 def meeting(raw: Any) -> RemoteMeeting:
     try:
+        minutes = int(raw.get("duration") or 0)
+        if not _is_link(raw["join_url"]) or not 0 <= minutes <= MOST:
+            raise ValueError("no link, or no length")
         return RemoteMeeting(
-            external_id=str(raw["id"]),
+            external_id=_id(raw["id"]),
             join_url=raw["join_url"],
             start=moment(raw["start_time"]) if raw.get("start_time") else None,
-            minutes=int(raw.get("duration") or 0),
+            minutes=minutes,
             created_at=moment(raw["created_at"]),
         )
     except UNREADABLE as error:
@@ -77,9 +82,20 @@ def recorded(raw: Any, *, complete: bool) -> Recorded:
                     end=moment(file.get("recording_end") or file["recording_start"]),
                 )
             )
-        return Recorded(str(raw["id"]), str(raw["host_id"]), str(raw["uuid"]), tuple(files), complete)
+        return Recorded(_id(raw["id"]), _id(raw["host_id"]), _id(raw["uuid"]), tuple(files), complete)
     except UNREADABLE as error:
         raise BadAnswer("zoom", "a recording that cannot be read") from error
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _id(value: Any) -> str:
+    """Numbers here and texts there; `None` is nobody's. A text with U+0000 could not be looked for."""
+    if type(value) is not int and (not isinstance(value, str) or not value or "\0" in value):
+        raise ValueError("no id")
+    return str(value)
 
 
 def _is_link(value: Any) -> bool:
@@ -88,4 +104,6 @@ def _is_link(value: Any) -> bool:
 
 def moment(text: Any) -> datetime:
     at = datetime.fromisoformat(text)
+    if not 1 < at.year < 9999:  # noqa: PLR2004 - the calendar's ends, where not every zone can show it
+        raise ValueError("a time outside the calendar")
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
