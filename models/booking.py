@@ -140,6 +140,10 @@ Operation.add_index(
         name="operation_idempotency",
     )
 )
+# what needs attention is looked at every few seconds, and is next to nothing of a table that only grows
+Operation.add_index(
+    Operation.index(Operation.settled_at, where=SQL("state = 'NEEDS_ATTENTION' AND attended_at IS NULL"), name="operation_attention")
+)
 
 
 class BookingChange(BaseModel):

@@ -59,6 +59,10 @@ LinkedAccount.add_index(
         name="linked_account_upstream",
     )
 )
+# how many accounts have which problem is counted from the index alone
+LinkedAccount.add_index(
+    LinkedAccount.index(LinkedAccount.provider, LinkedAccount.problem_code, where=SQL("connected"), name="linked_account_problems")
+)
 
 
 class OAuthState(BaseModel):
