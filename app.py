@@ -27,6 +27,7 @@ from services.runtime import DemoPerson, Runtime
 from services.tokens import AccountTokens
 from services.vault import Vault
 
+STATEMENT_SECONDS = 20.0
 DEVELOPMENT_KEY = Path("var/development-issuer.json")
 DEMO_PEOPLE = (
     DemoPerson("coach@demo.test", "Clara Coach", "Europe/Berlin"),
@@ -51,7 +52,8 @@ def assemble(settings: configuration.Settings, providers: dict[str, ProviderSett
     """Wire the services, without any face. The models are bound to the database of `settings`."""
     clock = clock or SystemClock(timedelta(seconds=settings.clock_offset_seconds))
     # a live stream holds a thread and no connection; all of them share one reader
-    database = connect(settings.database_url, pool_size=settings.threads - settings.most_live_streams + jobs.THREADS + 1)
+    connections = settings.threads - settings.most_live_streams + jobs.THREADS + 1
+    database = connect(settings.database_url, pool_size=connections, patience=STATEMENT_SECONDS)
     use_clock(clock.now)
     metrics, budgets = Metrics(), Budgets(clock)
     database.query_hooks.append(metrics.note_statement)

@@ -34,9 +34,15 @@ def subscribe(made: Convene) -> Subscribed:
     person = Person.create(name="Clara")
     user = User.create(subject="bench", person=person.id, name="Clara")
     account = LinkedAccount.create(user=user.id, provider="calcom", linked_at=present(), external_id="1", name="Clara")
-    row = WebhookSubscription(linked_account=account.id, provider="calcom", endpoint=secrets.token_urlsafe(24), url="", state="active")
-    # as while deliveries come in: when one came is noted once a minute
-    row.last_received_at = present()
+    row = WebhookSubscription(
+        linked_account=account.id,
+        provider="calcom",
+        endpoint=secrets.token_urlsafe(24),
+        url="",
+        state="active",
+        # as while deliveries come in: when one came is noted once a minute
+        last_received_at=present(),
+    )
     row.secret = made.rt.vault.seal(SECRET, place("webhook_subscription", row.id, "secret"))
     row.save(force_insert=True)
     db.close()

@@ -7,7 +7,7 @@ PostgreSQL, and no driver or session time zone can bend it (docs/decisions/epoch
 import json
 import logging
 import random
-import threading
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
+import psycopg
 from peewee import (
     SQL,
     BigIntegerField,
@@ -31,11 +32,11 @@ from peewee import (
     SqliteDatabase,
     TextField,
 )
-from playhouse.pool import MaxConnectionsExceeded, PooledSqliteDatabase
-from playhouse.postgres_ext import PooledPsycopg3Database
+from playhouse.pool import MaxConnectionsExceeded
 from ulid import ULID
 
 from models import columns
+from models.databases import Postgres, Sqlite
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,60 +116,23 @@ class BaseModel(Model):
         return super().update(*args, **kwargs)
 
 
-class _Sqlite(PooledSqliteDatabase):
-    """SQLite whose writers, transactions and single statements, queue on one lock per process.
-
-    SQLite's own busy handler sleeps and retries; threads behind one lock commit 2.5 times as much.
-    """
-
-    WRITING = ("INSERT", "UPDATE", "DELETE", "WITH")
-
-    def __init__(self, path: str, pool_size: int) -> None:
-        super().__init__(
-            path,
-            # PooledDatabase takes `timeout` for its own waiting, so SQLite's busy time-out is the pragma
-            max_connections=pool_size,
-            timeout=10,
-            lock_type="IMMEDIATE",
-            # a pooled connection serves one thread after another, never two at once
-            check_same_thread=False,
-            pragmas=[("journal_mode", "wal"), ("synchronous", "full"), ("foreign_keys", 1), ("busy_timeout", 30_000)],
-        )
-        self.write_lock = threading.RLock()
-        # SQLite's own LOWER knows ASCII only
-        self.register_function(lambda text: text.lower() if isinstance(text, str) else text, "lower", 1)
-
-    def execute_sql(self, sql: str, params: Any = None) -> Any:
-        if sql.startswith(self.WRITING):
-            with self.write_lock:
-                return super().execute_sql(sql, params)
-        return super().execute_sql(sql, params)
-
-
-def connect(url: str, *, pool_size: int = 20) -> Database:
+def connect(url: str, *, pool_size: int = 20, patience: float | None = None) -> Database:
     """Bind the models to the database behind `url` and return it.
 
     `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://user:password@host:port/name`.
     SQLite: WAL, synchronous FULL (a commit survives power loss), transactions begin IMMEDIATE (a deferred one that
     turns into a writer fails at once with "database is locked"). PostgreSQL: psycopg 3, READ COMMITTED, and nothing that
     lasts beyond a transaction, so that a pooler in transaction mode may stand between. Both: a bounded pool whose
-    exhaustion waits ten seconds before it raises. Raises ValueError for any other address.
+    exhaustion waits ten seconds before it raises; `patience` is how many seconds a statement of PostgreSQL may take (servers
+    set it; a migration may take long). Raises ValueError for any other address.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
         path = Path(unquote(parts.path[1:]))
         path.parent.mkdir(parents=True, exist_ok=True)
-        database: Database = _Sqlite(str(path), pool_size)
+        database: Database = Sqlite(str(path), pool_size)
     elif parts.scheme in {"postgres", "postgresql"} and parts.path.strip("/"):
-        # the whole address goes to libpq, with whatever it says of sslmode and sockets
-        database = PooledPsycopg3Database(
-            parts._replace(scheme="postgresql").geturl(),
-            max_connections=pool_size,
-            timeout=10,
-            connect_timeout=5,
-            # a prepared statement belongs to a session, and a pooler gives each transaction another one
-            prepare_threshold=None,
-        )
+        database = Postgres(parts._replace(scheme="postgresql").geturl(), pool_size, patience)
     else:
         raise ValueError("the database address must look like sqlite:///var/convene.db or postgresql://user@host/name")
     db.initialize(database)
@@ -210,7 +174,9 @@ def check_settings() -> None:
         raise UnsafeDatabaseError(f"The database is not set as Convene needs it: {'; '.join(wrong)}.")
 
 
-DATABASE_AWAY = (OperationalError, InterfaceError, InternalError, MaxConnectionsExceeded)
+# those of the drivers come through where rows are fetched after Peewee's own wrapper has ended
+DRIVERS = (sqlite3.OperationalError, psycopg.OperationalError, psycopg.InterfaceError)
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError, MaxConnectionsExceeded, *DRIVERS)
 """What a statement raises when the database cannot be reached or cannot take it now."""
 SQLITE_AWAY = ("locked", "busy", "full", "unable to open", "disk i/o", "readonly")
 

@@ -12,7 +12,7 @@ import struct
 import time
 from typing import Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers import gthread
 
 from routes.deadlines import receiving
 
@@ -24,7 +24,11 @@ LONGEST_SEND = struct.pack("ll", 30, 0)
 """Seconds and microseconds for which a connection may take nothing more of an answer."""
 
 
-class Worker(ThreadWorker):
+# so long a new connection that says nothing would keep a thread; it goes to the poller, which waits for thousands at once
+gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.0
+
+
+class Worker(gthread.ThreadWorker):
     def handle(self, conn: Any) -> Any:
         """From the first byte of a head to the end of its answer."""
         receiving.begin(conn.sock, SECONDS)

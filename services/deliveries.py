@@ -8,7 +8,7 @@ from datetime import timedelta
 from email.utils import parseaddr
 
 from models import Booking, Delivery, Notification
-from models.base import db, release_connection
+from models.base import db, is_away, release_connection
 from services import claims, letters, mailer, notifications, recipients
 from services.letters import Unaddressable
 from services.logging import get_logger
@@ -65,6 +65,8 @@ def _one(rt: Runtime, delivery: Delivery) -> None:
     except MailError as error:
         _later(rt, delivery, str(error))
     except Exception as error:
+        if is_away(error):
+            raise
         log.exception("mail could not be sent", delivery=delivery.id)
         rt.metrics.errors.labels("deliveries").inc()
         _later(rt, delivery, type(error).__name__)

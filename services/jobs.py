@@ -193,6 +193,8 @@ def _do(rt: Runtime, claim: JobClaim) -> None:
         again, result, error_code = _backoff(rt, claim, error), "failed", error.code
         log.warning("job failed", job=claim.kind, key=claim.key, error_code=error.code)
     except Exception as error:
+        if is_away(error):
+            raise
         again, result, error_code = _backoff(rt, claim, error), "failed", type(error).__name__
         log.exception("job failed unexpectedly", job=claim.kind, key=claim.key)
         rt.metrics.errors.labels("jobs").inc()
@@ -237,7 +239,9 @@ def _settle(rt: Runtime, operation: Operation) -> None:
         with origins.within(origins.job("settle_operations")):
             completer.complete(rt, operation)
         rt.metrics.job_runs.labels("operations", "ok").inc()
-    except Exception:
+    except Exception as error:
+        if is_away(error):
+            raise
         log.exception("operation could not be settled", operation=operation.id)
         rt.metrics.job_runs.labels("operations", "failed").inc()
         completer.later(rt, operation)

@@ -16,7 +16,7 @@ import orjson
 from peewee import Case, IntegrityError, fn
 
 from models import Booking, BookingExternalId, LinkedAccount, WebhookEvent, WebhookSubscription
-from models.base import DATABASE_AWAY, db, new_id, release_connection, transactional
+from models.base import DATABASE_AWAY, db, is_away, new_id, release_connection, transactional
 from services import (
     audit,
     availability_cache,
@@ -238,6 +238,8 @@ def _apply_one(rt: Runtime, event: WebhookEvent) -> None:
         _retry(rt, event, error)
         return
     except Exception as error:
+        if is_away(error):
+            raise
         log.exception("webhook could not be applied", event_id=event.id)
         rt.metrics.errors.labels("webhooks").inc()
         _retry(rt, event, error)

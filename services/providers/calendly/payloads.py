@@ -46,13 +46,14 @@ MOST = 2**31 - 1
 
 def last(uri: Any) -> str:
     """The id at the end of a resource's address."""
-    if not isinstance(uri, str) or not (found := uri.rstrip("/").rpartition("/")[2]):
+    if not isinstance(uri, str) or "\0" in uri or not (found := uri.rstrip("/").rpartition("/")[2]):
         raise ValueError("an address without an id")
     return found
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Without U+0000, which may stand in a webhook and in no text of PostgreSQL's."""
+    return value.replace("\0", "") or None if isinstance(value, str) else None
 
 
 def _required(value: Any) -> str:
@@ -71,7 +72,7 @@ def _whole(value: Any) -> int:
 def place(uri: Any) -> str:
     """An invitee's address, which ends in scheduled_events/<event>/invitees/<invitee>, as "<event>/<invitee>"."""
     *_, events, event, invitees, invitee = str(uri).rstrip("/").split("/")
-    if (events, invitees) != ("scheduled_events", "invitees") or not event or not invitee:
+    if (events, invitees) != ("scheduled_events", "invitees") or not event or not invitee or "\0" in str(uri):
         raise ValueError("no invitee's address")
     return f"{event}/{invitee}"
 
@@ -255,11 +256,11 @@ def _is_group(event: Any) -> bool:
 
 def _where(location: Any) -> str | None:
     found = location.get("location") or location.get("join_url")
-    return found if isinstance(found, str) and found else None
+    return _text(found)
 
 
 def _link(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else None
+    return _text(value) if isinstance(value, str) and value.startswith(("https://", "http://")) else None
 
 
 def _conference(location: Any) -> Conference | None:
@@ -276,7 +277,7 @@ def _makes_conference(location: Any) -> bool:
 
 
 def _address(value: Any) -> str | None:
-    return value.strip().lower() if isinstance(value, str) and value.strip() else None
+    return (_text(value) or "").strip().lower() or None
 
 
 def moment(text: Any) -> datetime:

@@ -19,7 +19,7 @@ def account(raw: Any) -> RemoteAccount:
     try:
         name = raw.get("display_name") or " ".join(part for part in (raw.get("first_name"), raw.get("last_name")) if part)
         return RemoteAccount(
-            external_id=_id(raw["id"]),
+            external_id=id_of(raw["id"]),
             name=_text(name),
             email=_text(raw.get("email")),
             time_zone=_text(raw.get("timezone")),
@@ -35,7 +35,7 @@ def meeting(raw: Any) -> RemoteMeeting:
         if not _is_link(raw["join_url"]) or not 0 <= minutes <= MOST:
             raise ValueError("no link, or no length")
         return RemoteMeeting(
-            external_id=_id(raw["id"]),
+            external_id=id_of(raw["id"]),
             join_url=raw["join_url"],
             start=moment(raw["start_time"]) if raw.get("start_time") else None,
             minutes=minutes,
@@ -67,22 +67,23 @@ def recorded(raw: Any, *, complete: bool) -> Recorded:
     """Only finished files with a page to play them. The passcode goes into the link, as Zoom's own mails do it."""
     try:
         passcode = raw.get("recording_play_passcode")
+        passcode = id_of(passcode) if passcode else None
         files = []
         for file in raw.get("recording_files") or ():
             page = file.get("play_url") or raw.get("share_url")
             if file.get("status", "completed") != "completed" or not _is_link(page):
                 continue
-            kind, start = str(file.get("recording_type") or file.get("file_type") or "file"), moment(file["recording_start"])
+            kind, start = id_of(file.get("recording_type") or file.get("file_type") or "file"), moment(file["recording_start"])
             files.append(
                 RemoteRecording(
-                    external_id=str(file.get("id") or f"{kind}:{start.isoformat()}"),
+                    external_id=id_of(file.get("id") or f"{kind}:{start.isoformat()}"),
                     kind=kind,
                     url=f"{page}{'&' if '?' in page else '?'}pwd={passcode}" if passcode else page,
                     start=start,
                     end=moment(file.get("recording_end") or file["recording_start"]),
                 )
             )
-        return Recorded(_id(raw["id"]), _id(raw["host_id"]), _id(raw["uuid"]), tuple(files), complete)
+        return Recorded(id_of(raw["id"]), id_of(raw["host_id"]), id_of(raw["uuid"]), tuple(files), complete)
     except UNREADABLE as error:
         raise BadAnswer("zoom", "a recording that cannot be read") from error
 
@@ -91,7 +92,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _id(value: Any) -> str:
+def id_of(value: Any) -> str:
     """Numbers here and texts there; `None` is nobody's. A text with U+0000 could not be looked for."""
     if type(value) is not int and (not isinstance(value, str) or not value or "\0" in value):
         raise ValueError("no id")
@@ -99,7 +100,7 @@ def _id(value: Any) -> str:
 
 
 def _is_link(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(("https://", "http://"))
+    return isinstance(value, str) and value.startswith(("https://", "http://")) and "\0" not in value
 
 
 def moment(text: Any) -> datetime:

@@ -59,11 +59,18 @@ def read(content: Any) -> Delivery:
             return Delivery(kind, sent_at=sent_at, recorded=payloads.recorded(about, complete=RECORDED[kind]))
         except BadAnswer:
             return Delivery(kind, sent_at=sent_at)
-    if kind in CHANGED and about.get("id") is not None:
-        return Delivery(kind, sent_at=sent_at, meeting_id=str(about["id"]))
-    if kind == "app_deauthorized" and payload.get("user_id"):
-        return Delivery(kind, sent_at=sent_at, withdrawn=str(payload["user_id"]))
+    if kind in CHANGED and (meeting_id := _id(about.get("id"))):
+        return Delivery(kind, sent_at=sent_at, meeting_id=meeting_id)
+    if kind == "app_deauthorized" and (user_id := _id(payload.get("user_id"))):
+        return Delivery(kind, sent_at=sent_at, withdrawn=user_id)
     return Delivery(kind, sent_at=sent_at)
+
+
+def _id(value: Any) -> str | None:
+    try:
+        return payloads.id_of(value)
+    except ValueError:
+        return None
 
 
 def _moment(milliseconds: Any) -> datetime | None:
