@@ -654,7 +654,8 @@ def test_a_restarted_database_costs_no_request(world: World) -> None:
     release_connection()
     with psycopg.connect(world.database_url, autocommit=True) as connection:
         ended = connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            # and wait until they have ended: while one still ends, a statement on it may fail as on any that breaks in use
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         ).fetchall()
     assert len(ended) >= 1
     for _ in range(8):
