@@ -60,9 +60,11 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's signature
     sys.setswitchinterval(0.0005)
     convene.scheduler.start()
 
-    def stop(number, frame):  # noqa: ANN001, ANN202, ARG001
+    def stop(number, frame):  # noqa: ANN001, ANN202
         # the jobs end while the requests do: one after the other might take longer than the grace
         convene.rt.stopping.set()
+        if not drain:
+            worker.handle_exit(number, frame)
 
     def leave():  # noqa: ANN202
         """The master has let go of the socket and waits; the worker still accepts from it for a while."""
@@ -70,8 +72,9 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's signature
         time.sleep(drain)
         worker.handle_exit(signal.SIGTERM, None)
 
-    # not made by the signal's handler, which may come while this thread makes another one and holds the lock for that
-    threading.Thread(target=leave, name="leave", daemon=True).start()
+    if drain:
+        # not by the signal's handler, which may come while this thread makes another one and holds the lock for that
+        threading.Thread(target=leave, name="leave", daemon=True).start()
     signal.signal(signal.SIGTERM, stop)
 
 

@@ -13,8 +13,8 @@ from playhouse.postgres_ext import PooledPsycopg3Database
 WAIT_FOR_POOL = 10
 """Seconds to wait for a connection of the pool."""
 CONNECT_SECONDS = 5
-AWAY_SECONDS = 1.0
-"""So long after a failed connect the next one fails at once: callers come one after the other, and each would wait anew."""
+SLOW_SECONDS = 1.0
+"""A connect that failed so slowly lets the next ones fail at once for as long: they come one after the other, and each would wait anew."""
 
 
 class Sqlite(PooledSqliteDatabase):
@@ -93,10 +93,13 @@ class _Adapter(Psycopg3Adapter):
         """Called under the pool's lock."""
         if time.monotonic() < self._away_until:
             raise psycopg.OperationalError("the database could not be reached a moment ago")
+        began = time.monotonic()
         try:
             return self._kind.connect(db.database, client_encoding="utf-8", **params)
         except psycopg.OperationalError:
-            self._away_until = time.monotonic() + AWAY_SECONDS
+            ended = time.monotonic()
+            if ended - began > SLOW_SECONDS:
+                self._away_until = ended + SLOW_SECONDS
             raise
 
 

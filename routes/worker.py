@@ -31,6 +31,9 @@ gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.0
 class Worker(gthread.ThreadWorker):
     def handle(self, conn: Any) -> Any:
         """From the first byte of a head to the end of its answer."""
+        if not self.alive:
+            # there is no poller any more for who has said nothing yet
+            conn.wait_for_data(LINGER)
         receiving.begin(conn.sock, SECONDS)
         try:
             kept = super().handle(conn)
@@ -39,6 +42,10 @@ class Worker(gthread.ThreadWorker):
         if kept is False:
             _part(conn.sock)
         return kept
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Gunicorn's time for the rest of a body is the one that is set to nothing above: it would keep no connection."""
+        return bool(keepalive) and bool(conn.parser.finish_body(deadline=time.monotonic() + LINGER))
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
