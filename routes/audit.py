@@ -39,7 +39,7 @@ def blueprint(rt: Runtime, verifier: Verifier) -> Blueprint:
 
 def _number(name: str) -> int:
     text = request.args.get(name, "0")
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > LARGEST:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST))) or int(text) > LARGEST:
         raise BadUserInput(f"`{name}` must be the number of an entry.")
     return int(text)
 

@@ -17,9 +17,10 @@ from graphql import (
     OperationDefinitionNode,
     Visitor,
     parse,
-    validate,
+    specified_rules,
     visit,
 )
+from strawberry.schema.schema import validate_document
 
 from schema.cost import Cost, operation_cost
 from schema.limits import MAX_TOKENS, TooComplexError, over_the_limits
@@ -48,7 +49,8 @@ def prepare(schema: GraphQLSchema, text: str) -> Prepared:
 def _read(schema: GraphQLSchema, text: str) -> Prepared:
     document = parse(text, max_tokens=MAX_TOKENS)
     operations = {d.name.value if d.name else None: d for d in document.definitions if isinstance(d, OperationDefinitionNode)}
-    errors = tuple(validate(schema, document)) or tuple(too_complex(message) for message in over_the_limits(document))
+    # with Strawberry's own rules besides those of the specification, as for @oneOf inputs
+    errors = tuple(validate_document(schema, document, tuple(specified_rules))) or tuple(too_complex(message) for message in over_the_limits(document))
     if errors:
         return Prepared(document, operations, errors, {}, introspects=False)
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}

@@ -29,6 +29,8 @@ from services.runtime import DemoPerson, Runtime
 from settings import Settings
 
 LEEWAY_SECONDS = 30
+MALFORMED = (TypeError, KeyError, AttributeError, RecursionError)
+"""What the library raises besides its own for headers of other types than it expects."""
 KEYS_LIVE_SECONDS = 600
 KEYS_PAUSE_SECONDS = 10
 MAX_TOKEN = 16_384
@@ -87,12 +89,12 @@ class Verifier:
         except JoseError as error:
             if self._local or "algorithm" in str(error).lower():
                 raise Unauthenticated(f"token does not verify ({type(error).__name__})") from error
-        except ValueError as error:
+        except (*MALFORMED, ValueError) as error:
             if self._local:
                 raise Unauthenticated("token does not verify (unknown key)") from error
         try:  # the issuer may have rotated its keys
             return self._decoded_with(token, self._key_set(refresh=True))
-        except (JoseError, ValueError) as error:
+        except (JoseError, *MALFORMED, ValueError) as error:
             raise Unauthenticated(f"token does not verify ({type(error).__name__})") from error
 
     def _decoded_with(self, token: str, keys: KeySet) -> dict[str, Any]:
@@ -125,9 +127,9 @@ class Verifier:
     def _check(self, claims: dict[str, Any]) -> None:
         now = self._clock.now().timestamp()
         expires, not_before = claims.get("exp"), claims.get("nbf", 0)
-        if not isinstance(expires, (int, float)) or expires + LEEWAY_SECONDS < now:
+        if not isinstance(expires, (int, float)) or not expires + LEEWAY_SECONDS >= now:  # not a number is neither
             raise Unauthenticated("expired, or without expiry")
-        if not isinstance(not_before, (int, float)) or not_before - LEEWAY_SECONDS > now:
+        if not isinstance(not_before, (int, float)) or not not_before - LEEWAY_SECONDS <= now:
             raise Unauthenticated("not valid yet")
         if claims.get("iss") != self._issuer():
             raise Unauthenticated("another issuer")

@@ -5,6 +5,7 @@ Everything that people wrote is one line, escaped, and shows nobody's address bu
 
 from dataclasses import dataclass
 from datetime import datetime
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
@@ -27,6 +28,9 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 LONGEST_SUBJECT = 200
+LONGEST_NAME = 60
+UNQUOTED = str.maketrans(dict.fromkeys('()<>[]:;@\\,."', " "))
+"""The specials of RFC 5322."""
 ENDED = ("CANCELLED", "DECLINED")
 
 
@@ -81,9 +85,14 @@ def _address(rt: Runtime, message: EmailMessage, delivery: Delivery, to: Recipie
     name, sender = parseaddr(rt.settings.mail_from)
     message["From"] = Address(name, addr_spec=sender)
     try:
-        message["To"] = Address(to.line(to.name), addr_spec=delivery.address)
-    except (ValueError, IndexError) as error:
+        message["To"] = Address(_display_name(to), addr_spec=delivery.address)
+    except (ValueError, IndexError, HeaderParseError) as error:
         raise Unaddressable from error
+
+
+def _display_name(to: Recipient) -> str:
+    """Their name without what would have to be quoted: where a long header is folded, the quotes get lost."""
+    return " ".join(to.line(to.name).translate(UNQUOTED).split())[:LONGEST_NAME]
 
 
 def _invite(message: EmailMessage, calendar: str) -> None:

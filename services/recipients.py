@@ -31,8 +31,11 @@ class Recipient:
     role: str | None = None
 
     def line(self, text: str | None) -> str:
-        """What somebody wrote as one line of a mail to this person: no control characters, nobody else's address."""
-        printable = "".join(c if c.isprintable() else " " for c in text or "")
+        """What somebody wrote as one line of a mail to this person: no control characters, nobody else's address.
+
+        Nor the beginning of an encoded word: the mail library decodes one that it finds in a text, line breaks included.
+        """
+        printable = "".join(c if c.isprintable() else " " for c in text or "").replace("=?", "= ?")
         return ADDRESS.sub(self._own, " ".join(printable.split()))
 
     def link(self, address: str | None) -> str | None:
