@@ -3,6 +3,7 @@
 Nothing here knows models or decides anything. Times are aware and in UTC.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -160,6 +161,11 @@ class Grant:
     refresh_token: str | None = field(repr=False)
     expires_in: timedelta | None
     scopes: tuple[str, ...] | None
+
+
+def sendable(token: Any) -> bool:
+    """Whether it can stand in an Authorization header: visible ASCII without spaces (RFC 6750 section 2.1)."""
+    return isinstance(token, str) and re.fullmatch(r"[!-~]+", token) is not None
 
 
 @dataclass(frozen=True)

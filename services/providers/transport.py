@@ -10,12 +10,13 @@ import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, Protocol
 
 import httpcore
@@ -40,7 +41,7 @@ from services.errors import (
     TokenRefused,
 )
 from services.metrics import Metrics
-from services.providers.base import AccessToken, AccountAuth, Auth, BearerAuth, Budget, TokenSource
+from services.providers.base import AccessToken, AccountAuth, Auth, BearerAuth, Budget, TokenSource, sendable
 
 with warnings.catch_warnings():
     # Authlib prefers httpx2, which would bypass the error handling here; httpx is what we pin and catch.
@@ -53,6 +54,7 @@ WRITE_LIMIT = timedelta(seconds=20)
 EXCHANGE_LIMIT = timedelta(seconds=10)
 MAX_BODY = 10 * 1024 * 1024
 LONGEST_PAUSE = 24 * 3600
+LONGEST_LIFE = 100 * 365 * 24 * 3600
 LONGEST_INLINE_WAIT = timedelta(seconds=2)
 BREAKER_FAILURES = 5
 BREAKER_PAUSE = 20
@@ -123,7 +125,9 @@ class Transport:
         self._pool._pool = httpcore.ConnectionPool(  # noqa: SLF001
             ssl_context=_certificates(), max_connections=100, keepalive_expiry=5, network_backend=_DeadlineBackend()
         )
-        self._client = httpx.Client(transport=_Capped(self._pool), follow_redirects=False, trust_env=False)
+        # everybody's calls share the client: what a provider sets for one account must not go out with another's
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = httpx.Client(transport=_Capped(self._pool), cookies=no_cookies, follow_redirects=False, trust_env=False)
         self._breakers: dict[str, pybreaker.CircuitBreaker] = {}
 
     def close(self) -> None:
@@ -261,12 +265,13 @@ class Transport:
     def _retry_after(self, response: httpx.Response) -> timedelta | None:
         """RFC 9110 section 10.2.3: seconds, or a date; Zoom writes the date as ISO 8601."""
         said = response.headers.get("Retry-After", "").strip()
-        if said.isdecimal():
-            return timedelta(seconds=min(int(said), LONGEST_PAUSE))
+        with suppress(ValueError):  # more digits than Python reads
+            if said.isdecimal():
+                return timedelta(seconds=min(int(said), LONGEST_PAUSE))
         for parse in (parsedate_to_datetime, datetime.fromisoformat):
             try:
                 return max(parse(said) - self._now(), timedelta(0))
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 continue
         return None
 
@@ -278,7 +283,8 @@ class Transport:
         """Exactly one exchange at an OAuth token endpoint, through Authlib, without any retry.
 
         `grant` is `refresh_token=...`, or `code=..., redirect_uri=..., code_verifier=...`, or another `grant_type=...` with
-        what belongs to it. Raises NotSent, OutcomeUnknown, RateLimited, InvalidGrant or InvalidClient.
+        what belongs to it. `expires_in` is in the answer only when it is a number of seconds that can be. Raises NotSent,
+        OutcomeUnknown, RateLimited, InvalidGrant or InvalidClient.
         """
         request = _Request(dialect, operation, "POST", url, {}, None, None, None, counts=dialect.token_limit_by_address)
         if request.counts:
@@ -303,8 +309,8 @@ class Transport:
                     token = client.fetch_token(url, grant_type=grant_type, timeout=limit.total_seconds(), **grant)
             except OAuthError as error:
                 raise _oauth_refusal(dialect, error, grant_type) from error
-        if not isinstance(token.get("access_token"), str):
-            raise BadAnswer(dialect.slug, "the token endpoint answered without a token")
+        if not sendable(token.get("access_token")):
+            raise BadAnswer(dialect.slug, "the token endpoint answered without a token that can be sent")
         return dict(token)
 
     def _check_token_answer(self, request: "_Request", response: httpx.Response) -> httpx.Response:
@@ -317,7 +323,10 @@ class Transport:
         body = _decode(response)
         if not isinstance(body, dict) or (not response.is_success and not isinstance(body.get("error"), str)):
             raise BadAnswer(request.dialect.slug, "token endpoint answered something unreadable", status=response.status_code)
-        return response
+        # what else is in it may be anything; if Authlib failed at it, the new pair, which has replaced the old, would be lost
+        told = {name: value for name, value in body.items() if isinstance(value, str) and name not in {"expires_in", "expires_at"}}
+        life = {"expires_in": body["expires_in"]} if _is_life(body.get("expires_in")) else {}
+        return httpx.Response(response.status_code, json={**told, **life})
 
     # ---- around a call ---------------------------------------------------------------------------------------------
 
@@ -434,10 +443,25 @@ def _decode(response: httpx.Response) -> Any:
     if not response.content:
         return None
     try:
-        # no text that PostgreSQL could not keep
-        return orjson.loads(response.content.replace(b"\\u0000", b""))
-    except orjson.JSONDecodeError:
+        body = orjson.loads(response.content)
+        return _without_nul(body) if b"\\u0000" in response.content else body
+    except (orjson.JSONDecodeError, RecursionError):
         return _UNREADABLE
+
+
+def _without_nul(value: Any) -> Any:
+    """No text that PostgreSQL could not keep."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(one) for name, one in value.items()}
+    return value
+
+
+def _is_life(seconds: Any) -> bool:
+    return isinstance(seconds, (int, float)) and 0 <= seconds <= LONGEST_LIFE
 
 
 def _oauth_refusal(dialect: Dialect, error: OAuthError, grant_type: str) -> Refused:

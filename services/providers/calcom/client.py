@@ -120,8 +120,12 @@ class CalcomClient:
 
     def busy(self, auth: Auth, start: str, end: str) -> list[tuple[datetime, datetime]]:
         """Of the calendars that the person lets Cal.com check, which have to be named one by one."""
-        connected = payloads.data(self._call("calendars", "GET", "/calendars", auth=auth)).get("connectedCalendars") or []
-        checked = [c for one in connected for c in one.get("calendars") or () if c.get("isSelected")]
+        calendars = payloads.data(self._call("calendars", "GET", "/calendars", auth=auth))
+        try:
+            connected = calendars.get("connectedCalendars") or ()
+            checked = [c for one in connected for c in one.get("calendars") or () if c.get("isSelected")]
+        except payloads.UNREADABLE as error:
+            raise BadAnswer("calcom", "calendars that cannot be read") from error
         # both names of the zone: older servers know one of them only
         query = {"dateFrom": start, "dateTo": end, "timeZone": "UTC", "loggedInUsersTz": "UTC"}
         for number, calendar in enumerate(checked):
@@ -130,7 +134,7 @@ class CalcomClient:
         rows = _list(payloads.data(self._call("busy", "GET", "/calendars/busy-times", auth=auth, params=query)))
         try:
             return sorted((payloads.moment(row["start"]), payloads.moment(row["end"])) for row in rows)
-        except (KeyError, TypeError, ValueError) as error:
+        except payloads.UNREADABLE as error:
             raise BadAnswer("calcom", "busy times that cannot be read") from error
 
     def slots(self, auth: Auth, query: dict[str, Any]) -> list[datetime]:
@@ -140,7 +144,7 @@ class CalcomClient:
             raise BadAnswer("calcom", "slots that are not a map by day")
         try:
             return sorted(payloads.moment(slot["start"]) for slots in days.values() for slot in slots)
-        except (KeyError, TypeError, ValueError) as error:
+        except payloads.UNREADABLE as error:
             raise BadAnswer("calcom", "a slot that cannot be read") from error
 
     # ---- bookings ------------------------------------------------------------------------------------------------
@@ -157,6 +161,8 @@ class CalcomClient:
                     # one booking that cannot be read must not keep the others away
                     log.warning("a listed booking cannot be read", provider="calcom")
             pagination = answer.get("pagination") or {}
+            if not isinstance(pagination, dict):
+                raise BadAnswer("calcom", "a page that does not say whether it is the last")
             cursor = pagination.get("nextCursor")
             if not pagination.get("hasMore") or not cursor:
                 return
@@ -181,11 +187,12 @@ class CalcomClient:
 
     # ---- webhooks ------------------------------------------------------------------------------------------------
 
-    def webhooks(self, auth: Auth) -> list[Any]:
-        return _list(payloads.data(self._call("webhooks", "GET", "/webhooks", auth=auth, params={"take": 250})))
+    def webhooks(self, auth: Auth) -> list[payloads.Subscription]:
+        rows = _list(payloads.data(self._call("webhooks", "GET", "/webhooks", auth=auth, params={"take": 250})))
+        return [payloads.subscription(raw) for raw in rows]
 
-    def create_webhook(self, auth: Auth, body: dict[str, Any]) -> Any:
-        return payloads.data(self._call("create_webhook", "POST", "/webhooks", auth=auth, json=body))
+    def create_webhook(self, auth: Auth, body: dict[str, Any]) -> payloads.Subscription:
+        return payloads.subscription(payloads.data(self._call("create_webhook", "POST", "/webhooks", auth=auth, json=body)))
 
     def update_webhook(self, auth: Auth, webhook_id: str, body: dict[str, Any]) -> Any:
         return payloads.data(self._call("update_webhook", "PATCH", f"/webhooks/{quote(webhook_id, safe='')}", auth=auth, json=body))
@@ -215,8 +222,11 @@ class PlatformClient:
 
     def find(self, email: str) -> Any | None:
         users = _list(payloads.unmarked(payloads.data(self._call("managed_users", "GET", self._users, params={"emails": email})), self._id))
-        # compared by ourselves: whose account this is must not hang on how a filter is read
-        return next((user for user in users if str(user.get("email", "")).lower() == email.lower()), None)
+        try:
+            # compared by ourselves: whose account this is must not hang on how a filter is read
+            return next((user for user in users if str(user.get("email", "")).lower() == email.lower()), None)
+        except payloads.UNREADABLE as error:
+            raise BadAnswer("calcom", "managed users that cannot be read") from error
 
     def refresh(self, refresh_token: str) -> Any:
         """400 for a spent token, 404 for the loser of a race. The old access token lives on until its end."""

@@ -6,6 +6,7 @@ Bookings: version 2024-08-13 and later. Status is lower case in the API and uppe
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from services.providers.base import (
     RemoteEventType,
     RemotePerson,
     RemoteSchedule,
+    sendable,
 )
 
 STATUS = {
@@ -55,8 +57,10 @@ def data(answer: Any) -> Any:
 def managed_grant(raw: Any, now: datetime) -> Grant:
     """A managed user's pair: expiries are epoch milliseconds, and there are no scopes."""
     try:
+        if not sendable(raw["accessToken"]):
+            raise ValueError("no token")
         life = datetime.fromtimestamp(int(raw["accessTokenExpiresAt"]) / 1000, UTC) - now
-        return Grant(_required(raw["accessToken"]), _required(raw["refreshToken"]), life, None)
+        return Grant(raw["accessToken"], _required(raw["refreshToken"]), life, None)
     except UNREADABLE as error:
         raise BadAnswer("calcom", "a token pair that cannot be read") from error
 
@@ -257,6 +261,20 @@ def booking(raw: Any) -> RemoteBooking:
         )
     except UNREADABLE as error:
         raise BadAnswer("calcom", "a booking that cannot be read") from error
+
+
+@dataclass(frozen=True)
+class Subscription:
+    id: str
+    url: str | None
+    active: bool
+
+
+def subscription(raw: Any) -> Subscription:
+    try:
+        return Subscription(_id(raw["id"]), _text(raw.get("subscriberUrl")), bool(raw.get("active")))
+    except UNREADABLE as error:
+        raise BadAnswer("calcom", "a webhook that cannot be read") from error
 
 
 def _text(value: Any) -> str | None:

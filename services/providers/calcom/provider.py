@@ -242,18 +242,18 @@ class CalcomProvider:
         """One subscription per address and owner: on 409 the existing one is adopted and given our secret."""
         body = {"subscriberUrl": url, "triggers": list(webhooks.TRIGGERS), "active": True, "secret": secret}
         try:
-            return str(self._client.create_webhook(auth, body)["id"])
+            return self._client.create_webhook(auth, body).id
         except Refused as error:
             if error.status != 409:  # noqa: PLR2004
                 raise
-            for raw in self._client.webhooks(auth):
-                if raw.get("subscriberUrl") == url:
-                    self._client.update_webhook(auth, str(raw["id"]), body)
-                    return str(raw["id"])
+            for there in self._client.webhooks(auth):
+                if there.url == url:
+                    self._client.update_webhook(auth, there.id, body)
+                    return there.id
             raise
 
     def subscriptions(self, auth: Auth) -> list[tuple[str, str]]:
-        return [(str(raw.get("id")), str(raw.get("subscriberUrl"))) for raw in self._client.webhooks(auth)]
+        return [(there.id, there.url or "") for there in self._client.webhooks(auth)]
 
     def unsubscribe(self, auth: Auth, external_id: str) -> None:
         try:
@@ -264,9 +264,9 @@ class CalcomProvider:
 
     def subscription_state(self, auth: Auth, external_id: str, url: str) -> Literal["active", "retrying", "disabled", "gone"]:
         """Switched off by hand counts as disabled; Cal.com itself never does that."""
-        for raw in self._client.webhooks(auth):
-            if str(raw.get("id")) == external_id and raw.get("subscriberUrl") == url:
-                return "active" if raw.get("active") else "disabled"
+        for there in self._client.webhooks(auth):
+            if (there.id, there.url) == (external_id, url):
+                return "active" if there.active else "disabled"
         return "gone"
 
     def genuine(self, secrets: Iterable[str], headers: Headers, body: bytes) -> bool:

@@ -125,7 +125,10 @@ class CalendlyClient:
         for _ in range(MOST_PAGES):
             answer = self._call(operation, "GET", path, auth, params=asked)
             yield from _collection(answer)
-            token = (answer.get("pagination") or {}).get("next_page_token")
+            pagination = answer.get("pagination") or {}
+            if not isinstance(pagination, dict):
+                raise BadAnswer("calendly", "a page that does not say whether it is the last")
+            token = pagination.get("next_page_token")
             if not token:
                 return
             asked["page_token"] = str(token)

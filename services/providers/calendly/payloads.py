@@ -51,6 +51,14 @@ def last(uri: Any) -> str:
     return found
 
 
+def subscription(raw: Any) -> tuple[str, str | None]:
+    """Its id, and the address that it calls."""
+    try:
+        return last(raw["uri"]), _text(raw.get("callback_url"))
+    except UNREADABLE as error:
+        raise BadAnswer("calendly", "a webhook subscription that cannot be read") from error
+
+
 def _text(value: Any) -> str | None:
     """Without U+0000, which may stand in a webhook and in no text of PostgreSQL's."""
     return value.replace("\0", "") or None if isinstance(value, str) else None

@@ -242,10 +242,13 @@ class CalendlyProvider:
         invitee = self._client.find("invitee", auth, path_of("scheduled_events", event_id, "invitees", invitee_id)) if event else None
         if not event or not invitee or not event.get("event_type"):
             return None
-        kind_id = payloads.last(event["event_type"])
+        try:
+            kind_id, email = payloads.last(event["event_type"]), invitee["email"]
+        except payloads.UNREADABLE as error:
+            raise BadAnswer(self.slug, "a booking that cannot be read") from error
         kind = self._client.find("event_type", auth, path_of("event_types", kind_id))
         body = drafts.of_replacement(kind, event, invitee, start, mark) if kind else None
-        return Draft(kind_id, start, invitee["email"], mark, body) if body else None
+        return Draft(kind_id, start, email, mark, body) if body else None
 
     def book(self, auth: Auth, draft: Draft) -> RemoteBooking:
         """Answers the invitee alone; what stands now is read back."""
@@ -277,6 +280,8 @@ class CalendlyProvider:
         """By the organization's plan. Of the free plan no number is published: there a refusal tells."""
         _, organization = self._client.owner(auth)
         raw = self._client.get("organization", auth, path_of("organizations", payloads.last(organization)))
+        if raw is None:
+            raise BadAnswer(self.slug, "no organization")
         return QUOTAS.get(str(raw.get("stage")), QUOTAS["enterprise" if raw.get("plan") == "enterprise" else "paid"])
 
     def cancel(self, auth: Auth, external_id: str, *, reason: str | None) -> RemoteBooking:
@@ -303,7 +308,7 @@ class CalendlyProvider:
         for events in ((*webhooks.INVITEES, *webhooks.EVENT_TYPES), webhooks.INVITEES):
             try:
                 made = self._client.post("subscribe", auth, "/webhook_subscriptions", {**body, "events": list(events)})
-                return payloads.last(made["uri"])
+                return payloads.subscription(made)[0]
             except Refused as error:
                 if error.status == CONFLICT:
                     return self._adopt(auth, url, error)
@@ -322,7 +327,7 @@ class CalendlyProvider:
         user, organization = self._client.owner(auth)
         query = {"organization": organization, "user": user, "scope": "user"}
         rows = self._client.pages("subscriptions", auth, "/webhook_subscriptions", **query)
-        return [(payloads.last(row.get("uri")), str(row.get("callback_url"))) for row in rows]
+        return [(external_id, url or "") for external_id, url in map(payloads.subscription, rows)]
 
     def unsubscribe(self, auth: Auth, external_id: str) -> None:
         try:

@@ -123,7 +123,7 @@ class ZoomClient:
         for _ in range(MOST_PAGES):
             answer = self._call("meetings", "GET", f"/users/{quote(user_id, safe='')}/meetings", auth, params=asked)
             found = answer.get("meetings") if isinstance(answer, dict) else None
-            if not isinstance(found, list):
+            if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
                 raise BadAnswer("zoom", "a list that is none")
             yield from found
             token = answer.get("next_page_token")
@@ -133,11 +133,14 @@ class ZoomClient:
 
     def _find(self, operation: str, auth: Auth, path: str) -> Any | None:
         try:
-            return self._call(operation, "GET", path, auth)
+            found = self._call(operation, "GET", path, auth)
         except Refused as error:
             if error.status == GONE:
                 return None
             raise
+        if found is not None and not isinstance(found, dict):
+            raise BadAnswer("zoom", "an answer that is no object")
+        return found
 
     def _call(self, operation: str, method: str, path: str, auth: Auth, **rest: Any) -> Any:
         return self._transport.call(self._dialect, operation, method, self._api + path, auth=auth, **rest)
