@@ -16,13 +16,12 @@ from zlib import crc32
 import pytest
 import stamina
 from harness import Issuer, World, clean
-from postgres import Postgres
+from postgres import FOLDER, Postgres
 
 from models.base import connect, db
 from models.migrate import migrate
 from sandbox.app import Sandbox
 
-FOLDER = "CONVENE_TESTS_FOLDER"
 MEMORY, ENOUGH = Path("/dev/shm"), 4 * 2**30
 
 # without its bytecode each worker compiles all tests anew, ten seconds each, and each process that a test starts the product

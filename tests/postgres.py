@@ -7,6 +7,9 @@ from typing import Self
 
 import psycopg
 
+FOLDER = "CONVENE_TESTS_FOLDER"
+"""The variable with the folder of all databases of a run."""
+
 with warnings.catch_warnings():
     # it says where it keeps its lock file when there is no user session
     warnings.simplefilter("ignore")

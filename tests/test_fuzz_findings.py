@@ -14,7 +14,7 @@ from mailing import empty, mailing_world, mails, states
 from system.fuzz_proxy import Answer, Exchange, Proxy, TappedWorld
 from test_fuzz_answers import Stage, surprise, told
 
-from models import Delivery
+from models import Delivery, EventType
 from sandbox.app import Sandbox
 
 JSON_TYPE = (("Content-Type", "application/json"),)
@@ -108,7 +108,7 @@ TOKEN_KINDS = {
     "CALENDLY": "POST /calendly/auth/oauth/token",
     "ZOOM": "POST /zoom/web/oauth/token",
 }
-PAIR = {"access_token": "fresh", "refresh_token": "next", "token_type": "bearer", "scope": ""}
+PAIR = {"access_token": "fresh", "refresh_token": "next", "token_type": "bearer"}
 
 
 @pytest.mark.parametrize("expires_in", ["soon", {}, [], 1e300, -1e300, "9" * 5000], ids=lambda value: repr(value)[:8])
@@ -240,10 +240,8 @@ def test_an_answer_with_an_escaped_backslash_is_read(stage: Stage) -> None:
     kind = {"id": 1, "lengthInMinutes": 30, "title": "C:\\u0000"}
     stage.world.proxy.change = says("GET /calcom/*/event-types", {"data": [kind]})
     stage.jobs("CAL_COM")
-    titles = [
-        edge["node"]["title"] for edge in stage.coach.one("{ eventTypes(provider: CAL_COM) { edges { node { title active } } } }")["edges"]
-    ]
-    assert "C:\\u0000" in titles
+    # one id for everybody's: whose it is then is not what this is about
+    assert EventType.select().where(EventType.title == "C:\\u0000").exists()
 
 
 # ---- mail -----------------------------------------------------------------------------------------------------------------------

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from conftest import FOLDER
 from harness import MONDAY, Issuer, World, clean
 from mailing import empty
-from postgres import Postgres
+from postgres import FOLDER, Postgres
 from replicas_balancer import Balancer
 from test_killed import Gunicorn
 

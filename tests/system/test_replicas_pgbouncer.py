@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import FOLDER
 from harness import Caller, Issuer, World
+from postgres import FOLDER
 from replicas import SKEWS, Fleet, FleetWorld, fleet_world_on, migrated, own_postgres
 from replicas_pgbouncer import PgBouncer
 from test_concurrent_moves import crowd, test_a_hundred_moves_at_once_put_nobody_in_two_places

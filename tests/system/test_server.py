@@ -261,6 +261,8 @@ def test_each_job_runs_once_from_the_command_line(folder: Path) -> None:
         "booking",
         "meeting",
         "sweep_meetings",
+        "chain_audit",
+        "scrub",
         "clean_up",
     ]
     assert job("sync").stdout == "sync: 0 done\n"
