@@ -50,7 +50,8 @@ def _read(schema: GraphQLSchema, text: str) -> Prepared:
     document = parse(text, max_tokens=MAX_TOKENS)
     operations = {d.name.value if d.name else None: d for d in document.definitions if isinstance(d, OperationDefinitionNode)}
     # with Strawberry's own rules besides those of the specification, as for @oneOf inputs
-    errors = tuple(validate_document(schema, document, tuple(specified_rules))) or tuple(too_complex(message) for message in over_the_limits(document))
+    invalid = tuple(validate_document(schema, document, tuple(specified_rules)))
+    errors = invalid or tuple(too_complex(message) for message in over_the_limits(document))
     if errors:
         return Prepared(document, operations, errors, {}, introspects=False)
     fragments = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
