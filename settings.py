@@ -8,6 +8,7 @@ the two equal.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.utils import parseaddr
 from typing import Annotated, Any, Literal
@@ -140,7 +141,7 @@ class Settings(BaseSettings):
         try:
             name, address = parseaddr(value)
             good = not value or bool(Address(name, addr_spec=address).domain)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, HeaderParseError):
             good = False
         if not good:
             raise ValueError("must look like Convene <notifications@example.org>")

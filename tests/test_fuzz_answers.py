@@ -332,7 +332,7 @@ def test_a_provider_that_answers_nonsense_surprises_nobody(stage: Stage) -> None
     assert not findings, told(findings)
 
 
-@pytest.mark.long
+@pytest.mark.deep
 def test_a_provider_that_answers_nonsense_again_and_again_surprises_nobody(stage: Stage) -> None:
     findings = survey(stage, scaled(3000), SEED + 1)
     assert not findings, told(findings)

@@ -359,8 +359,8 @@ def hears(name: str, raw: Any) -> None:
 
 def both(test: Callable[..., None]) -> Any:
     """The same test twice: a short one, and a long one."""
-    long = pytest.mark.long
-    return pytest.mark.parametrize("how", [pytest.param(QUICK, id="short"), pytest.param(LONG, id="long", marks=long)])(test)
+    deep = pytest.mark.deep
+    return pytest.mark.parametrize("how", [pytest.param(QUICK, id="short"), pytest.param(LONG, id="deep", marks=deep)])(test)
 
 
 @both

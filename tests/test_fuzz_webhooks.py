@@ -155,7 +155,7 @@ def test_signed_nonsense_is_stored_and_surprises_nobody(inbox: Inbox) -> None:
     goes_on(inbox)
 
 
-@pytest.mark.long
+@pytest.mark.deep
 def test_much_signed_nonsense_is_stored_and_surprises_nobody(inbox: Inbox) -> None:
     found = deliver(inbox, scaled(10_000), SEED + 1)
     assert not found, told(found)
