@@ -169,6 +169,7 @@ def _kept_secrets() -> dict[str, str]:
     before: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     kept = made | before
     if kept != before:
+        VAR.mkdir(exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(json.dumps(kept))
     return kept

@@ -15,8 +15,10 @@ from zlib import crc32
 
 import pytest
 import stamina
-from harness import Issuer, World, clean
+from harness import Issuer, World, serving
+from keeping import Ways
 from postgres import FOLDER, Postgres
+from werkzeug.serving import BaseWSGIServer
 
 from models.base import connect, db
 from models.migrate import migrate
@@ -140,10 +142,20 @@ def shared_sandbox() -> Iterator[Sandbox]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def door() -> Iterator[BaseWSGIServer]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ways(database_url: str, door: BaseWSGIServer) -> Ways:
+    return Ways(door)
+
+
 @pytest.fixture
-def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[World]:
+def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways) -> Iterator[World]:
     """A fresh Convene beside a fresh sandbox, at Monday 2027-03-01 08:00 UTC."""
     shared_sandbox.reset()
-    with World(database_url, issuer, shared_sandbox) as running:
-        clean()
+    with World(database_url, issuer, shared_sandbox, ways=ways) as running:
         yield running

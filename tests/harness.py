@@ -6,9 +6,10 @@ import logging as stdlib_logging
 import multiprocessing
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -18,15 +19,16 @@ import httpx
 import psycopg
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from keeping import Walk, Ways
 from peewee import Value
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 
 import models
 import settings as configuration
 from app import assemble, create_app
 from models.base import db, from_ms, is_sqlite, to_ms
 from sandbox.app import Sandbox
-from services import jobs, logging
+from services import jobs, logging, tokens
 from services.providers.base import ProviderSettings
 from services.providers.calcom.provider import CalcomSettings
 from services.providers.calendly.provider import CalendlySettings
@@ -36,6 +38,7 @@ from services.vault import new_key
 MONDAY = datetime(2027, 3, 1, 8, 0, tzinfo=UTC)
 CLIENT_ID, CLIENT_SECRET = "convene-tests", "only-for-tests"
 LEGACY_SECRET = "shared-by-hand"
+SEALING_KEY = new_key("test")
 SIGNING_KEY, ZOOM_SECRET, ZOOM_ACCOUNT = "calendly-signs-with-this", "zoom-signs-with-this", "zoom-account"
 
 
@@ -170,11 +173,15 @@ class Caller:
 
     def link(self, *, user: str | None = None, **more: Any) -> Self:
         """Link the account of that address (at Cal.com unless `provider` says otherwise), and do what is due then."""
-        begun = self.begin(**more)
-        self.consent(begun, user=user)
-        done = self.complete(begun["state"])
-        assert done["__typename"] == "ProviderLinked", done
-        self.world.jobs()
+
+        def act() -> None:
+            begun = self.begin(**more)
+            self.consent(begun, user=user)
+            done = self.complete(begun["state"])
+            assert done["__typename"] == "ProviderLinked", done
+            self.world.jobs()
+
+        self.world.step("link", act, self.email, self.name, self.time_zone, self.claims, user, more)
         return self
 
     # ---- what most tests ask ---------------------------------------------------------------------------------------
@@ -196,23 +203,79 @@ class Caller:
         return found
 
 
-class World:
-    """Convene and the sandbox, each behind its own port, at one moment that stands still."""
+def closed(_environ: Any, start_response: Any) -> list[bytes]:
+    """What answers behind a port while there is no Convene."""
+    start_response("503 Service Unavailable", [])
+    return []
 
-    def __init__(self, database_url: str, issuer: Issuer, sandbox: Sandbox, **settings: Any) -> None:
+
+@contextmanager
+def serving() -> Iterator[BaseWSGIServer]:
+    """A port on which one Convene after the other can be reached."""
+    server = make_server("127.0.0.1", 0, closed, threaded=True)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@cache
+def provider_settings(sandbox_url: str) -> dict[str, ProviderSettings]:
+    """Our apps at the sandbox."""
+    credentials = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    calcom, calendly, zoom = (f"{sandbox_url}/{name}" for name in ("calcom", "calendly", "zoom"))
+    return {
+        "calcom": CalcomSettings(api_url=calcom, app_url=calcom, webhook_secret=LEGACY_SECRET, **credentials),
+        "calendly": CalendlySettings(
+            api_url=f"{calendly}/api",
+            auth_url=f"{calendly}/auth",
+            app_url=f"{calendly}/web",
+            webhook_signing_keys=(SIGNING_KEY,),
+            **credentials,
+        ),
+        "zoom": ZoomSettings(
+            api_url=f"{zoom}/api",
+            auth_url=f"{zoom}/web",
+            account_id=ZOOM_ACCOUNT,
+            account_client_id="convene-account",
+            account_client_secret=CLIENT_SECRET,
+            webhook_secrets=(ZOOM_SECRET,),
+            **credentials,
+        ),
+    }
+
+
+class World:
+    """Convene and the sandbox, each behind its own port, at one moment that stands still.
+
+    `ways`: what its beginning may be taken from (keeping.py); the database is emptied first. Without them it has a port of
+    its own.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        issuer: Issuer,
+        sandbox: Sandbox,
+        *,
+        ways: Ways | None = None,
+        **settings: Any,
+    ) -> None:
         self.issuer, self.sandbox = issuer, sandbox
+        self._ways, self._walk = ways, None
         self.clock = StandingClock(MONDAY)
         sandbox.world.clock.freeze(MONDAY)
         self.database_url, self._settings = database_url, settings
         self.logged = io.StringIO()
 
     def __enter__(self) -> Self:
-        self._server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)
+        self._open = ExitStack()
+        self._server = self._ways.door if self._ways else self._open.enter_context(serving())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         loaded = configuration.Settings(
             database_url=self.database_url,
             public_url=self.url,
-            sealing_keys=(new_key("test"),),
+            sealing_keys=(SEALING_KEY,),
             identity_issuer=self.issuer.url,
             identity_audience=(Issuer.audience,),
             identity_algorithms=("ES256",),
@@ -224,47 +287,47 @@ class World:
         assert isinstance(handler, stdlib_logging.StreamHandler)
         handler.setStream(self.logged)
         self.providers = self._provider_settings()
+        tokens._flights = tokens._Flights()  # a process that has just begun knows of no exchange
         self.convene = assemble(loaded, self.providers, clock=self.clock)
         self.rt = self.convene.rt
         self._server.app = create_app(convene=self.convene)
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         # no certificates are needed on loopback, and reading them costs 25 ms
         self.http = httpx.Client(base_url=self.url, timeout=30, verify=False)
         self.control = httpx.Client(base_url=f"{self.sandbox.url}/_sandbox", timeout=30, verify=False)
-        self.register_client()
+        if self._ways is not None:
+            db.obj.query_hooks.append(self._left)
+            for client in (self.http, self.control):
+                client.event_hooks["request"].append(self._left)
+        self.begin()
         return self
+
+    def begin(self) -> None:
+        """Nobody and nothing but our apps at the three providers."""
+        if self._ways is not None:
+            clean()
+            self._walk = Walk(self._ways, str(self._settings), self.sandbox, self.logged, self._unchanged(vars(self.rt).copy()))
+        self.step("register", self.register_client)
+
+    def _left(self, *_: object) -> None:
+        if self._walk:
+            self._walk.leave()
 
     def __exit__(self, *_: object) -> None:
         self.sandbox.settle()  # a delivery that is still on its way must not find the database closed
         self.http.close()
         self.control.close()
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.app = closed
+        self._open.close()
         self.rt.transport.close()
         db.close_all()
 
+    def _unchanged(self, parts: dict[str, Any]) -> Callable[[], bool]:
+        """Whether no test has put the clock or a part of Convene in another's place."""
+        parts.pop("taken_in_at", None)
+        return lambda: self.clock.at == MONDAY and all(getattr(self.rt, name) is part for name, part in parts.items())
+
     def _provider_settings(self) -> dict[str, ProviderSettings]:
-        credentials = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-        calcom, calendly, zoom = (f"{self.sandbox.url}/{name}" for name in ("calcom", "calendly", "zoom"))
-        return {
-            "calcom": CalcomSettings(api_url=calcom, app_url=calcom, webhook_secret=LEGACY_SECRET, **credentials),
-            "calendly": CalendlySettings(
-                api_url=f"{calendly}/api",
-                auth_url=f"{calendly}/auth",
-                app_url=f"{calendly}/web",
-                webhook_signing_keys=(SIGNING_KEY,),
-                **credentials,
-            ),
-            "zoom": ZoomSettings(
-                api_url=f"{zoom}/api",
-                auth_url=f"{zoom}/web",
-                account_id=ZOOM_ACCOUNT,
-                account_client_id="convene-account",
-                account_client_secret=CLIENT_SECRET,
-                webhook_secrets=(ZOOM_SECRET,),
-                **credentials,
-            ),
-        }
+        return dict(provider_settings(self.sandbox.url))
 
     def register_client(self) -> None:
         """Our apps at the three providers."""
@@ -303,14 +366,23 @@ class World:
 
     def jobs(self) -> int:
         """Do all that is due, as the scheduler would."""
-        return jobs.run_until_quiet(self.rt)
+        done: int = self.step("jobs", lambda: jobs.run_until_quiet(self.rt))
+        return done
+
+    def step(self, name: str, act: Callable[[], Any], *arguments: Any) -> Any:
+        """Do something with which tests begin, or stand where it led before."""
+        return self._walk.step(name, act, *arguments) if self._walk else act()
 
     # ---- the sandbox ----------------------------------------------------------------------------------------------
 
     def sandbox_call(self, path: str, method: str = "POST", **body: Any) -> Any:
-        answer = self.control.request(method, f"/{path}", json=body)
-        assert answer.is_success, answer.text
-        return answer.json()
+
+        def act() -> Any:
+            answer = self.control.request(method, f"/{path}", json=body)
+            assert answer.is_success, answer.text
+            return answer.json()
+
+        return self.step("sandbox", act, method, path, body)
 
     def event_type(self, person: Caller, slug: str = "session") -> int:
         users = {u.email: u for u in self.sandbox.world.calcom.users.values()}

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from harness import Caller, Issuer, World, clean
+from harness import Caller, Issuer, World
+from keeping import Ways
 
 from models import Delivery
 from sandbox.app import Sandbox
@@ -13,13 +14,11 @@ UPDATE = "mutation($input: UpdatePreferencesInput!) { updatePreferences(input: $
 
 
 @contextmanager
-def mailing_world(database_url: str, issuer: Issuer, sandbox: Sandbox) -> Iterator[World]:
+def mailing_world(database_url: str, issuer: Issuer, sandbox: Sandbox, ways: Ways) -> Iterator[World]:
     """As the `world` of conftest.py, with the sandbox's mail server."""
     sandbox.reset()
     settings = {"smtp_url": sandbox.smtp_url, "mail_from": "Convene <notifications@convene.test>"}
-    with World(database_url, issuer, sandbox, **settings) as running:
-        clean()
-        empty(running)
+    with World(database_url, issuer, sandbox, ways=ways, **settings) as running:
         yield running
 
 

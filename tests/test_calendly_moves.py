@@ -37,6 +37,7 @@ from harness import CONNECTION, EVENT_TYPES, INBOX, SIGNING_KEY, SYNC, Caller, W
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from keeping import Ways
 
 from sandbox.app import Sandbox
 from sandbox.calendly.rows import Invitee
@@ -1299,10 +1300,12 @@ class Outside(RuleBasedStateMachine):
             world.__exit__()
 
 
-def test_whatever_happens_at_calendly_in_the_end_the_truth_is_here(database_url: str, issuer: Any, shared_sandbox: Sandbox) -> None:
+def test_whatever_happens_at_calendly_in_the_end_the_truth_is_here(
+    database_url: str, issuer: Any, shared_sandbox: Sandbox, ways: Ways
+) -> None:
     def make() -> World:
         shared_sandbox.reset()
-        return World(database_url, issuer, shared_sandbox)
+        return World(database_url, issuer, shared_sandbox, ways=ways)
 
     machine = type("Machine", (Outside,), {"make": staticmethod(make)})
     run_state_machine_as_test(

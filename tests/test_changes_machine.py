@@ -20,6 +20,7 @@ from harness import BOOKING, CANCEL, EVENT_TYPES, MOVE, Caller, World, at, clean
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from keeping import Ways
 from processes import scaled
 
 from app import create_app
@@ -468,18 +469,18 @@ def run(make: Callable[[], World], examples: int, steps: int) -> None:
 
 
 @pytest.fixture
-def make(database_url: str, issuer: Any, shared_sandbox: Sandbox) -> Callable[[], World]:
+def make(database_url: str, issuer: Any, shared_sandbox: Sandbox, ways: Ways) -> Callable[[], World]:
     """A fresh Convene beside a fresh sandbox, as often as one is wanted."""
 
     def fresh() -> World:
         shared_sandbox.reset()
-        return World(database_url, issuer, shared_sandbox)
+        return World(database_url, issuer, shared_sandbox, ways=ways)
 
     return fresh
 
 
 def test_whatever_happens_in_the_end_there_is_one_truth(make: Callable[[], World]) -> None:
-    run(make, 5, 14)
+    run(make, 4, 14)
 
 
 @pytest.mark.long

@@ -6,7 +6,7 @@ or as something else altogether, while one thing is done; afterwards the provide
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -23,17 +23,14 @@ from harness import (
     REFRESH,
     SYNC,
     Caller,
-    Issuer,
     at,
-    clean,
     iso,
 )
 from processes import scaled
 from system.fuzz_mutations import BROKEN, Mutation, chosen
-from system.fuzz_proxy import Answer, Exchange, Proxy, TappedWorld
+from system.fuzz_proxy import Answer, Exchange, TappedWorld, proxy, tapped, tapped_ways
 
-from sandbox.app import Sandbox
-
+__all__ = ["proxy", "tapped", "tapped_ways"]
 CREATE = """mutation($input: CreateBookingInput!) { createBooking(input: $input) { __typename ... on Problem { code message } } }"""
 MOVE = """mutation($input: RescheduleBookingInput!) { rescheduleBooking(input: $input) { __typename
   ... on SlotUnavailable { alternatives { start } conflicts { start end } } ... on Problem { code message } } }"""
@@ -82,10 +79,14 @@ class Stage:
         world.sandbox.reset()
         world.clock.at = MONDAY
         world.sandbox.world.clock.freeze(MONDAY)
-        world.register_client()
-        clean()
+        world.begin()
         world.recover()
         self.coach, self.mentee = world.caller("Clara", time_zone="Europe/Berlin"), world.caller("Max", time_zone="America/New_York")
+        self.kinds, self.number = world.step("stage", self.furnish)
+
+    def furnish(self) -> tuple[dict[str, str], int]:
+        """The event types by provider, and how many keys were used."""
+        world = self.world
         for person in (self.coach, self.mentee):
             world.account(person, eventTypes=[{"title": "Session", "slug": "session", "lengthInMinutes": 30}])
             kinds = [{"name": "Call", "duration": 30}]
@@ -100,6 +101,7 @@ class Stage:
         for kind in self.kinds.values():
             self.ask(self.coach, RENAME, eventTypeId=kind, createsZoomMeeting=True)
         self.quiet()
+        return self.kinds, self.number
 
     def key(self) -> str:
         self.number += 1
@@ -267,12 +269,8 @@ def shorter(frame: str) -> str:
 
 
 @pytest.fixture
-def stage(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[Stage]:
-    shared_sandbox.reset()
-    world = TappedWorld(database_url, issuer, shared_sandbox)
-    with Proxy(shared_sandbox.url) as world.proxy, world:
-        clean()
-        yield Stage(world)
+def stage(tapped: TappedWorld) -> Stage:
+    return Stage(tapped)
 
 
 def replaced(kind: str, document: Any, mutation: Mutation) -> Callable[[Exchange], Answer | None]:
@@ -328,7 +326,7 @@ def told(findings: dict[str, list[str]]) -> str:
 
 
 def test_a_provider_that_answers_nonsense_surprises_nobody(stage: Stage) -> None:
-    findings = survey(stage, 30, SEED)
+    findings = survey(stage, 20, SEED)
     assert not findings, told(findings)
 
 

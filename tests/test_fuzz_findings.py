@@ -8,30 +8,18 @@ from email.policy import default
 from typing import Any
 
 import pytest
-from harness import REFRESH, SYNC, Issuer, World, at, clean
+from harness import REFRESH, SYNC, Issuer, World, at
 from joserfc import jwt
+from keeping import Ways
 from mailing import empty, mailing_world, mails, states
-from system.fuzz_proxy import Answer, Exchange, Proxy, TappedWorld
-from test_fuzz_answers import Stage, surprise, told
+from system.fuzz_proxy import Answer, Exchange, proxy, tapped, tapped_ways
+from test_fuzz_answers import Stage, stage, surprise, told
 
 from models import Delivery, EventType
 from sandbox.app import Sandbox
 
+__all__ = ["proxy", "stage", "tapped", "tapped_ways"]
 JSON_TYPE = (("Content-Type", "application/json"),)
-
-
-@pytest.fixture
-def tapped(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[TappedWorld]:
-    shared_sandbox.reset()
-    world = TappedWorld(database_url, issuer, shared_sandbox)
-    with Proxy(shared_sandbox.url) as world.proxy, world:
-        clean()
-        yield world
-
-
-@pytest.fixture
-def stage(tapped: TappedWorld) -> Stage:
-    return Stage(tapped)
 
 
 def surprises(world: World) -> set[str]:
@@ -248,8 +236,8 @@ def test_an_answer_with_an_escaped_backslash_is_read(stage: Stage) -> None:
 
 
 @pytest.fixture
-def mailing(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[World]:
-    with mailing_world(database_url, issuer, shared_sandbox) as running:
+def mailing(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways) -> Iterator[World]:
+    with mailing_world(database_url, issuer, shared_sandbox, ways) as running:
         yield running
 
 

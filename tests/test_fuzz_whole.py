@@ -233,4 +233,4 @@ def test_ten_thousand_fuzzed_operations(server: FuzzedServer, capsys: pytest.Cap
 
 def test_some_fuzzed_operations(server: FuzzedServer, capsys: pytest.CaptureFixture[str]) -> None:
     """The same, as long as a few seconds allow."""
-    run(server, 120, capsys)
+    run(server, 60, capsys)

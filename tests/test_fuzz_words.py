@@ -13,6 +13,7 @@ from harness import Issuer, World
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from keeping import Ways
 from mailing import mailing_world
 from system.fuzz_operations import STRANGE
 from test_fuzz_parsers import both
@@ -44,8 +45,8 @@ ADDRESSES = (
 
 
 @pytest.fixture
-def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[World]:
-    with mailing_world(database_url, issuer, shared_sandbox) as running:
+def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways) -> Iterator[World]:
+    with mailing_world(database_url, issuer, shared_sandbox, ways) as running:
         yield running
 
 

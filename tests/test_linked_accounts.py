@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from harness import COMPLETE, CONNECT, CONNECTION, DISCONNECT, REFRESH, SYNC, Caller, Issuer, World, at, clean
+from harness import COMPLETE, CONNECT, CONNECTION, DISCONNECT, REFRESH, SYNC, Caller, Issuer, World, at
+from keeping import Ways
 
 from models import AvailabilityCache, LinkedAccount, OAuthState, WebhookSubscription
 from sandbox.app import Sandbox
@@ -59,11 +60,10 @@ def subscriptions(world: World) -> list[str]:
 
 
 @pytest.fixture
-def with_frontend(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[World]:
+def with_frontend(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways) -> Iterator[World]:
     """An installation whose frontend may be returned to."""
     shared_sandbox.reset()
-    with World(database_url, issuer, shared_sandbox, return_addresses=(RETURN_TO,)) as running:
-        clean()
+    with World(database_url, issuer, shared_sandbox, ways=ways, return_addresses=(RETURN_TO,)) as running:
         yield running
 
 

@@ -11,6 +11,7 @@ import pytest
 import vobject
 from calendly_people import GROUP, calendly_coach, cancel_there, hear, invite
 from harness import CONNECTION, REFRESH, Caller, Issuer, World, at, iso
+from keeping import Ways
 from mailing import empty, fault, mailing_world, mails, set_preferences, states
 from processes import Plan, Process, Task
 from test_managed_users import PLATFORM, SECRET, configure, linked, upstream
@@ -23,8 +24,8 @@ CHECK = "Make sure this time works for you. Let us know if you need to change it
 
 
 @pytest.fixture
-def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[World]:
-    with mailing_world(database_url, issuer, shared_sandbox) as running:
+def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways) -> Iterator[World]:
+    with mailing_world(database_url, issuer, shared_sandbox, ways) as running:
         yield running
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from harness import REFRESH, SYNC, Issuer, World, at, remove
+from keeping import Ways
 from mailing import fault, mailing_world
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -105,11 +106,11 @@ def test_every_metric_is_documented_with_its_labels_and_nothing_else() -> None:
 
 
 @pytest.fixture
-def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """How long a look took, and how long one waits for it, must not depend on the machine."""
     monkeypatch.setattr(gauges, "SHARE", 0)
     monkeypatch.setattr(gauges, "WAIT", 30)
-    with mailing_world(database_url, issuer, shared_sandbox) as running:
+    with mailing_world(database_url, issuer, shared_sandbox, ways) as running:
         yield running
 
 

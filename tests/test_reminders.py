@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from harness import Caller, Issuer, World, at, iso
+from keeping import Ways
 from mailing import empty, fault, mailing_world, mails, set_preferences, states
 
 from models import JobClaim, Notification
@@ -15,8 +16,8 @@ from services import claims, jobs, reminders
 
 
 @pytest.fixture
-def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox) -> Iterator[World]:
-    with mailing_world(database_url, issuer, shared_sandbox) as running:
+def world(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, ways: Ways) -> Iterator[World]:
+    with mailing_world(database_url, issuer, shared_sandbox, ways) as running:
         yield running
 
 

@@ -378,6 +378,7 @@ def test_an_answer_beyond_all_measure_is_refused(world: World) -> None:
 
 def test_every_call_has_one_log_line_with_the_request_id(world: World) -> None:
     clara = linked(world)
+    clara.one(CONNECTION)  # the issuer's keys are known from here on
     world.logged.truncate(0)
     world.logged.seek(0)
     world.sandbox.fault(BROKEN, method="GET", path=BOOKINGS)

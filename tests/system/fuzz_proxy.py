@@ -2,15 +2,19 @@
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 import httpx
 import orjson
-from harness import World
+import pytest
+from harness import Issuer, World
+from keeping import Ways
+from werkzeug.serving import BaseWSGIServer
 
+from sandbox.app import Sandbox
 from services.providers.base import ProviderSettings
 
 IDS = re.compile(r"/(?:[A-Za-z]*\d[\w.@+-]*|[0-9a-zA-Z-]{16,}|[\w.+%-]+(?:@|%40)[\w.-]+)(?=/|$)")
@@ -121,6 +125,16 @@ class TappedWorld(World):
 
     proxy: Proxy
 
+    def __enter__(self) -> Self:
+        self.proxy.change = None
+        self.proxy.seen.clear()
+        self.proxy.cookies.clear()
+        return super().__enter__()
+
+    def _unchanged(self, parts: dict[str, Any]) -> Callable[[], bool]:
+        same = super()._unchanged(parts)
+        return lambda: self.proxy.change is None and same()
+
     def _provider_settings(self) -> dict[str, ProviderSettings]:
         found = super()._provider_settings()
 
@@ -135,3 +149,23 @@ class TappedWorld(World):
     def recover(self) -> None:
         """The breakers' pauses are real time: nobody waits for them here."""
         self.rt.transport._breakers.clear()
+
+
+@pytest.fixture(scope="module")
+def proxy(shared_sandbox: Sandbox) -> Iterator[Proxy]:
+    with Proxy(shared_sandbox.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tapped_ways(database_url: str, door: BaseWSGIServer) -> Ways:
+    return Ways(door)
+
+
+@pytest.fixture
+def tapped(database_url: str, issuer: Issuer, shared_sandbox: Sandbox, tapped_ways: Ways, proxy: Proxy) -> Iterator[TappedWorld]:
+    shared_sandbox.reset()
+    world = TappedWorld(database_url, issuer, shared_sandbox, ways=tapped_ways)
+    world.proxy = proxy
+    with world:
+        yield world

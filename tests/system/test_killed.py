@@ -169,7 +169,7 @@ class Deliveries:
                 sender.result()
 
 
-@pytest.mark.parametrize(("each", "deaths"), [(6, 2), pytest.param(scaled(90), 6, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("each", "deaths"), [pytest.param(scaled(90), 6, marks=pytest.mark.long)])
 def test_what_was_acknowledged_is_there_and_applied_once(world: World, clara: Caller, server: Gunicorn, each: int, deaths: int) -> None:
     world.sandbox.fault({"kind": "drop"}, webhook="*", times=None)
     uids = [world.book(clara, at(2 + n % 4, 9 + n // 4), name=f"Otto{n}") for n in range(20)]

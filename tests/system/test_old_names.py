@@ -164,6 +164,7 @@ def _problem(value: Any, problems: set[str]) -> set[str]:
     return {named} if named in problems else {value["code"]} if "code" in value and "message" in value else set()
 
 
+@pytest.mark.long
 def test_every_request_of_the_page(folder: Path) -> None:
     problems = {kind.name for kind in sdl().get_possible_types(sdl().type_map["Problem"])}
     wanted, failed = blocks(), []

@@ -193,7 +193,8 @@ def run(world: FleetWorld, fleet: Fleet, folder: Path, seconds: float, every: fl
 LONG = max(round(300 * SHARE), 40)
 
 
-@pytest.mark.parametrize(("replicas", "seconds", "every"), [(2, 5, 4), pytest.param(4, LONG, 20, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("replicas", "seconds", "every"), [(2, 5, 4), (4, LONG, 20)])
 def test_replicas_are_like_one_while_they_are_killed(
     fleet_world: FleetWorld, migrated: str, tmp_path: Path, replicas: int, seconds: int, every: int
 ) -> None:

@@ -103,7 +103,8 @@ def replace(fleet: Fleet, number: int, new: Replica) -> Replica:
     return old
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("replicas", [2, 4])
 def test_a_rolling_restart_loses_no_request(fleet_world: FleetWorld, migrated: str, tmp_path: Path, replicas: int) -> None:
     world = fleet_world
     clara = world.coach()
