@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -28,6 +29,7 @@ from peewee import (
     InterfaceError,
     InternalError,
     Model,
+    ModelSelect,
     OperationalError,
     SqliteDatabase,
     TextField,
@@ -43,6 +45,7 @@ R = TypeVar("R")
 
 db = DatabaseProxy()
 Field.__sql__ = columns.write
+ModelSelect.__sql_selection__ = columns.select
 _now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731 - replaced by use_clock
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -57,6 +60,10 @@ def use_clock(now: Callable[[], datetime]) -> None:
     """Let `created_at` and `updated_at` follow the clock that the services use."""
     global _now  # noqa: PLW0603 - the models are bound once per process, like their database
     _now = now
+
+
+changed_at: ContextVar[Any] = ContextVar("changed_at", default=None)
+"""What stands for the time of a change while a statement is written that will be made at other times (prepared.py)."""
 
 
 def present() -> datetime:
@@ -112,7 +119,7 @@ class BaseModel(Model):
     def update(cls, *args: Any, **kwargs: Any) -> Any:
         """Every UPDATE moves `updated_at`, so no caller can forget it."""
         if not (args and isinstance(args[0], dict)):
-            kwargs.setdefault("updated_at", present())
+            kwargs.setdefault("updated_at", changed_at.get() or present())
         return super().update(*args, **kwargs)
 
 

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from peewee import Case, Select, fn
 
 from models import JobClaim
-from models.base import BaseModel, is_sqlite, new_id, release_connection
+from models.base import BaseModel, is_sqlite, new_id, present, release_connection, to_ms
+from models.prepared import Prepared
 from services.errors import ProviderFailure
 from services.runtime import Runtime, in_background
 
@@ -28,7 +30,6 @@ TURN = timedelta(seconds=5)
 PATIENCE = 8.0
 """Seconds one waits for what somebody else does alone."""
 
-Due = Callable[[Any], Any]
 _numbers = itertools.count()
 
 
@@ -46,77 +47,109 @@ class Batch:
         return len(self.ids)
 
 
-def claim(rt: Runtime, model: type[BaseModel], due: Due, *, limit: int) -> Batch:
-    """Up to `limit` rows that are `due` and in nobody's hands, the longest due first; now in ours for a TURN."""
-    inner = model.alias("candidate")
-    query = inner.select(inner.id).where(due(inner) & _free(rt, inner)).order_by(inner.due_at, inner.id).limit(limit)
-    return _take(rt, model, inner, query)
+class Queue:
+    """A table as a queue: rows that are `due(row)`, whose time has come and that are in nobody's hands, the longest due first.
 
-
-def claim_in_turns(
-    rt: Runtime, model: type[BaseModel], due: Due, *, by: Callable[[Any], Any], most: Callable[[Any], Any], limit: int
-) -> Batch:
-    """The same, in turns: whoever `by` tells apart has at most `most` rows in anybody's hands at a time.
-
-    So neither a flood nor a slow provider behind one of them keeps the others waiting. The ranking stands in expressions
-    of its own, each run once, and hands on few rows: a planner that has never seen the table full must not join with it.
+    With `by` and `most` in turns: whoever `by` tells apart has at most `most` rows in anybody's hands at a time, so neither
+    a flood nor a slow provider behind one of them keeps the others waiting.
     """
-    row, inner = model.alias("waiting"), model.alias("candidate")
-    free = Case(None, [(_free(rt, row), 1)], 0)
-    place = fn.ROW_NUMBER().over(
-        partition_by=[by(row)],
-        # what is in somebody's hands takes up places first
-        order_by=[free, row.due_at, row.id],
-    )
-    ranked = (
-        row.select(row.id, row.due_at, free.alias("free"), most(row).alias("most"), place.alias("place"))
-        .where(due(row))
-        .cte("ranked", materialized=True, columns=["id", "due_at", "free", "most", "place"])
-    )
-    turns = (
-        Select([ranked], [ranked.c.id, ranked.c.place])
-        .where((ranked.c.free == 1) & (ranked.c.place <= ranked.c.most))
-        .order_by(ranked.c.place, ranked.c.due_at, ranked.c.id)
-        # more than are wanted: others may be taking the first ones right now
-        .limit(10 * limit)
-        .cte("turns", materialized=True, columns=["id", "place"])
-    )
-    named = Select([turns], [turns.c.id])
-    query = (
-        inner.select(inner.id)
-        .join(turns, on=(turns.c.id == inner.id))
-        .where((inner.id.in_(named) if is_sqlite() else inner.id == fn.ANY(fn.ARRAY(named))) & due(inner) & _free(rt, inner))
-        .order_by(turns.c.place, inner.due_at, inner.id)
-        .limit(limit)
-    )
-    return _take(rt, model, inner, query, ranked, turns)
 
+    def __init__(
+        self,
+        model: type[BaseModel],
+        due: Callable[[Any], Any],
+        *,
+        by: Callable[[Any], Any] | None = None,
+        most: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.model, self._due, self._by, self._most = model, due, by, most
+        self._statement = Prepared(self._take)
 
-def _free(rt: Runtime, row: Any) -> Any:
-    return row.lease_until.is_null() | (row.lease_until < rt.clock.database_now())
+    def claim(self, rt: Runtime, *, limit: int) -> Batch:
+        """Up to `limit` rows, now in ours for a TURN."""
+        owner = f"{rt.owner}:{next(_numbers)}"
+        present, until = rt.clock.database_now(), rt.clock.database_now(TURN)
+        # in turns more than are wanted are looked at: others may be taking the first ones right now
+        rows = self._statement(owner, until, to_ms(rt.clock.now()), present, limit, 10 * limit)
+        return Batch(owner, [row[2] for row in sorted(rows)])
 
+    def _take(self, owner: Any, until: Any, now: Any, present: Any, limit: Any, wide: Any) -> Any:
+        model, row = self.model, self.model.alias("candidate")
 
-def _take(rt: Runtime, model: Any, inner: Any, candidates: Any, *before: Any) -> Batch:
-    if not is_sqlite():
-        # without SKIP LOCKED *inside* the sub-select two workers claim the same row: the outer UPDATE does not recheck
-        candidates = candidates.for_update("FOR UPDATE", of=inner, skip_locked=True)
-    # named, so that it is run once: as a plain sub-select a planner may run it again and again, and take more than its limit
-    picked = candidates.cte("picked", columns=["id"])
-    owner = f"{rt.owner}:{next(_numbers)}"
-    rows = (
-        model.update(lease_owner=owner, lease_until=rt.clock.database_now(TURN))
-        .with_cte(*before, picked)
-        .where(model.id.in_(Select([picked], [picked.c.id])))
-        .returning(model.attempts, model.due_at, model.id)
-    )
-    return Batch(owner, [row[2] for row in sorted(rows.tuples().execute())])
+        def waiting(row: Any) -> Any:
+            return self._due(row) & (row.due_at <= now)
+
+        def free(row: Any) -> Any:
+            return row.lease_until.is_null() | (row.lease_until < present)
+
+        query = row.select(row.id)
+        before: tuple[Any, ...] = ()
+        if self._by is None:
+            query = query.where(waiting(row) & free(row)).order_by(row.due_at, row.id)
+        else:
+            query, before = self._in_turns(row, waiting, free, wide)
+        query = query.limit(limit)
+        if not is_sqlite():
+            # without SKIP LOCKED *inside* the sub-select two workers claim the same row: the outer UPDATE does not recheck
+            query = query.for_update("FOR UPDATE", of=row, skip_locked=True)
+        # named, so that it is run once: as a plain sub-select a planner may run it again and again, and take more than its limit
+        picked = query.cte("picked", columns=["id"])
+        return (
+            model.update(lease_owner=owner, lease_until=until)
+            .with_cte(*before, picked)
+            .where(model.id.in_(Select([picked], [picked.c.id])))
+            .returning(model.attempts, model.due_at, model.id)
+            .tuples()
+        )
+
+    def _in_turns(self, inner: Any, waiting: Callable[[Any], Any], free: Callable[[Any], Any], wide: Any) -> tuple[Any, tuple[Any, Any]]:
+        """The ranking stands in expressions of its own, each run once, and hands on few rows.
+
+        A planner that has never seen the table full must not join with it.
+        """
+        assert self._by is not None
+        assert self._most is not None
+        row = self.model.alias("waiting")
+        idle = Case(None, [(free(row), 1)], 0)
+        place = fn.ROW_NUMBER().over(
+            partition_by=[self._by(row)],
+            # what is in somebody's hands takes up places first
+            order_by=[idle, row.due_at, row.id],
+        )
+        ranked = (
+            row.select(row.id, row.due_at, idle.alias("free"), self._most(row).alias("most"), place.alias("place"))
+            .where(waiting(row))
+            .cte("ranked", materialized=True, columns=["id", "due_at", "free", "most", "place"])
+        )
+        turns = (
+            Select([ranked], [ranked.c.id, ranked.c.place])
+            .where((ranked.c.free == 1) & (ranked.c.place <= ranked.c.most))
+            .order_by(ranked.c.place, ranked.c.due_at, ranked.c.id)
+            .limit(wide)
+            .cte("turns", materialized=True, columns=["id", "place"])
+        )
+        named = Select([turns], [turns.c.id])
+        query = (
+            inner.select(inner.id)
+            .join(turns, on=(turns.c.id == inner.id))
+            .where((inner.id.in_(named) if is_sqlite() else inner.id == fn.ANY(fn.ARRAY(named))) & waiting(inner) & free(inner))
+            .order_by(turns.c.place, inner.due_at, inner.id)
+        )
+        return query, (ranked, turns)
 
 
 def begin(rt: Runtime, model: Any, owner: str, row_id: str, *, lease: timedelta = LEASE) -> Any | None:
     """Count the attempt and hold the row for `lease`; the row, or None when its turn is over and it is anybody's again."""
-    mine = (model.id == row_id) & (model.lease_owner == owner) & (model.lease_until >= rt.clock.database_now())
-    begun = model.update(attempts=model.attempts + 1, lease_until=rt.clock.database_now(lease)).where(mine).execute()
-    return model.get_or_none(model.id == row_id) if begun else None
+    return next(iter(_beginning(model)(row_id, owner, rt.clock.database_now(), rt.clock.database_now(lease))), None)
+
+
+@cache
+def _beginning(model: Any) -> Prepared:
+    def make(row_id: Any, owner: Any, present: Any, until: Any) -> Any:
+        mine = (model.id == row_id) & (model.lease_owner == owner) & (model.lease_until >= present)
+        return model.update(attempts=model.attempts + 1, lease_until=until).where(mine).returning(model)
+
+    return Prepared(make)
 
 
 def held(model: Any, row: Any) -> Any:
@@ -192,8 +225,13 @@ def _taken(rt: Runtime, kind: str, key: str, owner: str, lease: timedelta) -> bo
 
 def schedule(kind: str, key: str, due_at: datetime) -> None:
     """Make this piece of work due at `due_at`, or earlier if it already is; one row per (kind, key)."""
-    insert = JobClaim.insert(id=new_id(), kind=kind, key=key, due_at=due_at)
-    list(
+    list(_schedule(new_id(), to_ms(present()), kind, key, to_ms(due_at)))
+
+
+@Prepared
+def _schedule(row_id: Any, now: Any, kind: Any, key: Any, due_at: Any) -> Any:
+    insert = JobClaim.insert(id=row_id, created_at=now, updated_at=now, kind=kind, key=key, due_at=due_at)
+    return (
         insert.on_conflict(
             conflict_target=[JobClaim.kind, JobClaim.key],
             update={JobClaim.due_at: due_at},
@@ -202,7 +240,6 @@ def schedule(kind: str, key: str, due_at: datetime) -> None:
         )
         .returning(JobClaim.id)
         .tuples()
-        .execute()
     )
 
 

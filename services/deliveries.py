@@ -26,13 +26,14 @@ MAX_ATTEMPTS = 29
 """With these pauses a message is given up after 23 hours."""
 KEPT_FOR = timedelta(days=28)
 WAITING = ("PENDING", "RETRYING")
+QUEUE = claims.Queue(Delivery, lambda row: row.state.in_(WAITING))
 
 
 def send_due(rt: Runtime) -> int:
     """Claim a batch of what is due and send it; answers how many were claimed. Without a mail server everything waits."""
     if not rt.settings.smtp_url:
         return 0
-    batch = claims.claim(rt, Delivery, lambda d: d.state.in_(WAITING) & (d.due_at <= rt.clock.now()), limit=BATCH)
+    batch = QUEUE.claim(rt, limit=BATCH)
     rt.step("delivery.claimed")
     claims.work_off(rt, Delivery, batch, lambda delivery: _one(rt, delivery), lease=LEASE)
     return len(batch)

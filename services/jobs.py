@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -51,6 +52,7 @@ from services.runtime import Runtime
 log = get_logger("jobs")
 
 BATCH = 5
+OPERATIONS = claims.Queue(Operation, lambda row: row.open)
 LEASE = timedelta(seconds=120)
 """Longer than for deliveries and operations: a first reading of many bookings takes its time."""
 SYNC_EVERY = timedelta(minutes=5)
@@ -175,10 +177,15 @@ WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {
 
 def run_work(rt: Runtime, kind: str | None = None, *, limit: int = BATCH) -> int:
     """Claim due work (of one kind, or any) and do it; answers how many pieces were claimed."""
-    kinds = [kind] if kind else list(WORK)
-    batch = claims.claim(rt, JobClaim, lambda j: j.kind.in_(kinds) & (j.due_at <= rt.clock.now()), limit=limit)
+    batch = _queue(kind).claim(rt, limit=limit)
     claims.work_off(rt, JobClaim, batch, lambda claim: _do(rt, claim), lease=LEASE)
     return len(batch)
+
+
+@cache
+def _queue(kind: str | None) -> claims.Queue:
+    kinds = [kind] if kind else list(WORK)
+    return claims.Queue(JobClaim, lambda row: row.kind.in_(kinds))
 
 
 def _do(rt: Runtime, claim: JobClaim) -> None:
@@ -229,7 +236,7 @@ def _backoff(rt: Runtime, claim: JobClaim, error: Exception) -> timedelta:
 
 def settle_operations(rt: Runtime) -> int:
     """The completer: claim operations whose outcome is overdue and end them; answers how many were claimed."""
-    batch = claims.claim(rt, Operation, lambda o: o.open & (o.due_at <= rt.clock.now()), limit=BATCH)
+    batch = OPERATIONS.claim(rt, limit=BATCH)
     claims.work_off(rt, Operation, batch, lambda operation: _settle(rt, operation))
     return len(batch)
 

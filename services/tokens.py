@@ -24,7 +24,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models import LinkedAccount, PendingRevocation, TokenRotation
-from models.base import DATABASE_AWAY, new_id, release_connection, transactional
+from models.base import DATABASE_AWAY, new_id, present, release_connection, to_ms, transactional
+from models.prepared import Prepared
 from services import audit, claims, installation_tokens, live, origins
 from services.errors import (
     ConnectionUnusable,
@@ -280,7 +281,7 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     rotation_id, attempt = claimed
     rt.step("rotation.claimed")
     if newer := _newer_than(rt, account.id, account.token_version):
-        _close(rotation_id)
+        _close(rotation_id, None)
         return newer
     try:
         grant = _exchange(rt, account, ways, rotation_id, attempt)
@@ -297,7 +298,7 @@ def _exchange_once(rt: Runtime, account: LinkedAccount) -> AccessToken:
     if not stored:
         _give_up(rt, account, grant)
     rt.step("rotation.stored")
-    _close(rotation_id)
+    _close(rotation_id, None)
     rt.step("rotation.closed")
     rt.metrics.token_refreshes.labels(account.provider, "done").inc()
     log.info("token refreshed", account=account.id, provider=account.provider, stored=stored, attempt=attempt)
@@ -409,46 +410,61 @@ def _nothing_to_exchange(account: LinkedAccount) -> Grant:
 
 def _claim(rt: Runtime, account: LinkedAccount, lease: timedelta = LEASE) -> tuple[str, int] | None:
     """Intent and lease in one statement and one commit; None when they are somebody else's, or pausing."""
-    until = rt.clock.database_now(lease)
-    rows = list(
-        TokenRotation.insert(
-            id=new_id(), linked_account=account.id, from_version=account.token_version, owner=rt.owner, attempt=1, deadline=until
-        )
-        .on_conflict(
+    clock, now = rt.clock, to_ms(present())
+    rows = _claimed(new_id(), now, account.id, account.token_version, rt.owner, clock.database_now(lease), clock.database_now())
+    return next(iter(rows), None)
+
+
+@Prepared
+def _claimed(row_id: Any, now: Any, account_id: Any, version: Any, owner: Any, until: Any, there: Any) -> Any:
+    insert = TokenRotation.insert(
+        id=row_id,
+        created_at=now,
+        updated_at=now,
+        linked_account=account_id,
+        from_version=version,
+        owner=owner,
+        attempt=1,
+        deadline=until,
+    )
+    return (
+        insert.on_conflict(
             conflict_target=[TokenRotation.linked_account, TokenRotation.from_version],
-            update={
-                TokenRotation.owner: rt.owner,
-                TokenRotation.attempt: TokenRotation.attempt + 1,
-                TokenRotation.deadline: until,
-            },
-            where=(TokenRotation.state == "open") & (TokenRotation.deadline <= rt.clock.database_now()),
+            update={TokenRotation.owner: owner, TokenRotation.attempt: TokenRotation.attempt + 1, TokenRotation.deadline: until},
+            where=(TokenRotation.state == "open") & (TokenRotation.deadline <= there),
         )
         .returning(TokenRotation.id, TokenRotation.attempt)
         .tuples()
-        .execute()
     )
-    return rows[0] if rows else None
 
 
 def _check_room(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> None:
     """The last look before sending: still ours, nothing newer there, and it fits before the deadline. Raises NotSent."""
-    room = TokenRotation.select().where(
-        (TokenRotation.id == rotation_id)
-        & (TokenRotation.owner == rt.owner)
-        & (TokenRotation.attempt == attempt)
-        & (TokenRotation.deadline >= rt.clock.database_now(EXCHANGE_LIMIT))
-    )
-    if not room.exists() or not LinkedAccount.select().where(_same_version(account) & LinkedAccount.connected).exists():
+    until = rt.clock.database_now(EXCHANGE_LIMIT)
+    if not list(_room(rotation_id, rt.owner, attempt, until, account.id, account.token_version)):
         raise NotSent(account.provider, "the lease ran out before the exchange was sent")
 
 
-def _close(rotation_id: str, error: str | None = None) -> None:
-    TokenRotation.update(state="done", last_error=error).where(TokenRotation.id == rotation_id).execute()
+@Prepared
+def _room(rotation_id: Any, owner: Any, attempt: Any, until: Any, account_id: Any, version: Any) -> Any:
+    ours = (TokenRotation.id == rotation_id) & (TokenRotation.owner == owner) & (TokenRotation.attempt == attempt)
+    same = (LinkedAccount.id == account_id) & (LinkedAccount.token_version == version) & LinkedAccount.connected
+    return (
+        TokenRotation.select(TokenRotation.id)
+        .join(LinkedAccount, on=(LinkedAccount.id == TokenRotation.linked_account))
+        .where(ours & (TokenRotation.deadline >= until) & same)
+        .tuples()
+    )
+
+
+@Prepared
+def _close(rotation_id: Any, error: Any) -> Any:
+    return TokenRotation.update(state="done", last_error=error).where(TokenRotation.id == rotation_id)
 
 
 def _after_invalid_grant(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> AccessToken:
     if newer := _newer_than(rt, account.id, account.token_version):
-        _close(rotation_id)
+        _close(rotation_id, None)
         return newer
     # a managed user's last way spends nothing: refused, it says that the user is gone
     code = "REVOKED" if attempt == 1 or account.kind == MANAGED_USER else "ROTATION_LOST"
@@ -539,12 +555,17 @@ def _not_lost() -> Any:
 
 
 def _usable(rt: Runtime, account_id: str) -> LinkedAccount:
-    account = LinkedAccount.get_or_none(LinkedAccount.id == account_id)
+    account = next(iter(_account(account_id)), None)
     if account is None or not account.connected or account.problem_code in NEEDS_PERSON:
         if account is None:
             raise ProviderFailure("This connection is gone.", retryable=False)
         raise unusable(rt, account)
     return account
+
+
+@Prepared
+def _account(account_id: Any) -> Any:
+    return LinkedAccount.select().where(LinkedAccount.id == account_id)
 
 
 def _touch(rt: Runtime, account: LinkedAccount) -> None:

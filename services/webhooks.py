@@ -51,6 +51,13 @@ KEYS_KEPT_FOR = 2 * KEPT_FOR
 HEARD_EVERY = timedelta(minutes=1)
 """How exactly it is kept when a subscription was last heard of: a second commit for each delivery would halve the intake."""
 WAITING = ("PENDING", "RETRYING")
+QUEUE = claims.Queue(
+    WebhookEvent,
+    lambda row: row.state.in_(WAITING),
+    # what came to the address for all accounts takes its turn like one of them, a bigger one
+    by=lambda row: fn.COALESCE(row.linked_account, ""),
+    most=lambda row: Case(None, [(row.linked_account.is_null(), BATCH)], MOST_OF_ONE_ACCOUNT),
+)
 FROM_PROVIDER = origins.Origin(origins.JOB, "apply_webhooks", actor=origins.Actor(origins.PROVIDER))
 LONGEST_BACKOFF = 3600
 
@@ -192,15 +199,7 @@ def _store(rt: Runtime, target: Target, delivery: Delivery, text: str) -> None:
 
 def apply_due(rt: Runtime) -> int:
     """Claim a batch of what is due and apply it; answers how many were claimed."""
-    batch = claims.claim_in_turns(
-        rt,
-        WebhookEvent,
-        lambda e: e.state.in_(WAITING) & (e.due_at <= rt.clock.now()),
-        # what came to the address for all accounts takes its turn like one of them, a bigger one
-        by=lambda e: fn.COALESCE(e.linked_account, ""),
-        most=lambda e: Case(None, [(e.linked_account.is_null(), BATCH)], MOST_OF_ONE_ACCOUNT),
-        limit=BATCH,
-    )
+    batch = QUEUE.claim(rt, limit=BATCH)
     rt.step("webhook.claimed")
     claims.work_off(rt, WebhookEvent, batch, lambda event: _apply_one(rt, event), lease=LEASE)
     return len(batch)

@@ -17,7 +17,7 @@ from test_explain_slot import reasons
 
 from models import Hold, Operation, Person, WebhookEvent
 from models.base import db
-from services import claims, completer, reminders, webhooks
+from services import claims, completer, jobs, reminders, webhooks
 
 LATER = "... on TooManyRequests { until: retryAt } ... on Problem {"
 CREATED, MOVED = (query.replace("... on Problem {", LATER, 1) for query in (CREATE, MOVE))
@@ -95,7 +95,7 @@ def test_what_is_sent_while_the_completer_gives_it_up_stays_open(world: World, m
     def step(name: str) -> None:
         if name == "operation.checked" and not read:
             world.move_clock(seconds=61)
-            batch = claims.claim(world.rt, Operation, lambda row: row.open & (row.due_at <= world.clock.now()), limit=5)
+            batch = jobs.OPERATIONS.claim(world.rt, limit=5)
             read.append(claims.begin(world.rt, Operation, batch.owner, batch.ids[0], lease=timedelta(seconds=60)))
         if name == "operation.sent":
             completer.complete(world.rt, read[0])

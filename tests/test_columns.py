@@ -3,13 +3,17 @@
 from typing import Any
 
 import pytest
-from peewee import Context, Field, fn
+from peewee import Context, Field, ModelSelect, fn
 
 import models
+from models import columns
 from models.base import connect, db
 
 STATEMENTS = {
     "select": lambda model, key, value: model.select().where(key == value).order_by(key.desc()),
+    "with one's own alias first": lambda model, key, value: model.select().where(key.in_(model.alias().select(key)) & (key != value)),
+    "whole within": lambda model, key, value: model.select().where(key.in_(model.select()) & (key != value)),
+    "whole beside": lambda model, key, value: model.select(model, model.alias("other")).join(model.alias("other"), on=(key == value)),
     "alias": lambda model, key, value: model.alias("other").select().where(key.in_(model.select(key).where(key != value))),
     "join": lambda model, key, value: model.select(key, fn.COUNT(key)).join(model.alias(), on=(key == value)).group_by(key),
     "exists": lambda model, key, value: model.select().where(fn.EXISTS(model.alias().select().where(key == value))),
@@ -41,4 +45,5 @@ def test_a_statement_is_what_peewee_would_write(database_url: str, monkeypatch: 
     mine = written()
     assert len(mine) > 200
     monkeypatch.setattr(Field, "__sql__", as_peewee)
+    monkeypatch.setattr(ModelSelect, "__sql_selection__", columns._peewees)
     assert mine == written()

@@ -612,10 +612,11 @@ def test_a_row_that_lost_its_turn_is_begun_by_one_thread_only(world: World) -> N
     """The first item of a batch takes longer than a turn; another thread of the same process claims what waits behind it."""
     for key in ("a", "b"):
         JobClaim.create(kind="sync", key=key, due_at=world.clock.now())
-    first = claims.claim(world.rt, JobClaim, lambda j: j.kind == "sync", limit=5)
+    queue = claims.Queue(JobClaim, lambda row: row.kind == "sync")
+    first = queue.claim(world.rt, limit=5)
     assert claims.begin(world.rt, JobClaim, first.owner, first.ids[0]) is not None
     world.move_clock(seconds=6)
-    second = claims.claim(world.rt, JobClaim, lambda j: j.kind == "sync", limit=5)
+    second = queue.claim(world.rt, limit=5)
     assert second.ids == first.ids[1:]
     begun = claims.begin(world.rt, JobClaim, second.owner, second.ids[0])
     assert begun.attempts == 1

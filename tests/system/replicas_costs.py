@@ -96,7 +96,8 @@ def rate(world: World, threads: int) -> str:
 
     def work() -> int:
         done = 0
-        while (batch := claims.claim(world.rt, JobClaim, lambda j: j.kind.in_(KINDS) & (j.due_at <= now), limit=jobs.BATCH)).ids:
+        queue = claims.Queue(JobClaim, lambda row: row.kind.in_(KINDS))
+        while (batch := queue.claim(world.rt, limit=jobs.BATCH)).ids:
             claims.work_off(world.rt, JobClaim, batch, end)
             done += len(batch)
         release_connection()
