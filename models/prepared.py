@@ -79,6 +79,10 @@ class Prepared:
             statement = self._written[tuple(key)] = self._write(standing)
         return statement.run({**values, CHANGED_AT: to_ms(present())})
 
+    def first(self, *given: Any) -> Any:
+        """The first row, or None."""
+        return next(iter(self(*given)), None)
+
     def _write(self, standing: list[Any]) -> "_Statement":
         token = changed_at.set(Slot(CHANGED_AT))
         try:

@@ -11,7 +11,6 @@ from strawberry.relay import PageInfo
 
 from models import Booking as Row
 from models import BookingChange as ChangeRow
-from models import EventType as EventTypeRow
 from models import LinkedAccount as AccountRow
 from models import Meeting as MeetingRow
 from models import Participant as ParticipantRow
@@ -133,7 +132,7 @@ class Batch:
     @cached_property
     def event_types(self) -> dict[str, EventType]:
         ids = [row.event_type_id for row in self.rows if row.event_type_id]
-        return {str(item.id): item for item in shown(list(EventTypeRow.select().where(EventTypeRow.id.in_(ids))))}
+        return {str(item.id): item for item in shown(list(bookings.event_types_by_id(ids).values()))}
 
     @cached_property
     def hosts(self) -> dict[str, AccountRow]:

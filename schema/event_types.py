@@ -1,12 +1,13 @@
 """Event types: listed, made, changed, and the default set."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 from strawberry.relay import PageInfo
 
 from models import EventType as Row
 from models import Person
+from models.prepared import Prepared, among
 from schema.connections import Edge, Key, page
 from schema.context import Given, Info, given
 from schema.people import Host
@@ -69,8 +70,13 @@ class EventType:
 
 def shown(rows: list[Row]) -> list[EventType]:
     """Rows as the schema shows them, with their hosts' names in one statement."""
-    names = dict(Person.select(Person.id, Person.name).where(Person.id.in_([r.host_id for r in rows])).tuples()) if rows else {}
+    names = dict(_names([row.host_id for row in rows])) if rows else {}
     return [EventType.of(row, names.get(row.host_id, "")) for row in rows]
+
+
+@Prepared
+def _names(person_ids: Any) -> Any:
+    return Person.select(Person.id, Person.name).where(among(Person.id, person_ids)).tuples()
 
 
 @strawberry.type(description="A page of event types.")

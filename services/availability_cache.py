@@ -1,12 +1,14 @@
 """What providers told of free and busy times, kept by linked account, subject and UTC day, with the time it was told."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from peewee import EXCLUDED
 
 from models import AvailabilityCache, LinkedAccount
-from models.base import new_id
+from models.base import new_id, to_ms
+from models.prepared import Prepared, among
 from services.runtime import Runtime
 
 KEPT_FOR = timedelta(days=2)
@@ -50,10 +52,20 @@ def keep(account_id: str, key: str, days: Days) -> None:
     )
 
 
-def forget(rt: Runtime, account_ids: Any) -> None:
+def forget(rt: Runtime, account_ids: Sequence[str]) -> None:
     """Something changed in these accounts' calendars: what is cached, or on its way from before, no longer holds."""
-    LinkedAccount.update(calendar_changed_at=rt.clock.now()).where(LinkedAccount.id.in_(account_ids)).execute()
-    AvailabilityCache.delete().where(AvailabilityCache.linked_account.in_(account_ids)).execute()
+    _changed(account_ids, to_ms(rt.clock.now()))
+    _forgotten(account_ids)
+
+
+@Prepared
+def _changed(account_ids: Any, now: Any) -> Any:
+    return LinkedAccount.update(calendar_changed_at=now).where(among(LinkedAccount.id, account_ids))
+
+
+@Prepared
+def _forgotten(account_ids: Any) -> Any:
+    return AvailabilityCache.delete().where(among(AvailabilityCache.linked_account, account_ids))
 
 
 def clean_up(rt: Runtime) -> int:

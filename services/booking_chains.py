@@ -9,9 +9,11 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 from models import Booking, BookingChange, BookingExternalId, LinkedAccount, Operation
 from models.base import new_id
+from models.prepared import Prepared
 from services import tokens
 from services.providers.base import Auth, RemoteBooking
 from services.runtime import Runtime
@@ -56,7 +58,7 @@ def reader(rt: Runtime, slug: str, account_id: str | None) -> Auth:
 
     Raises ConnectionUnusable where a token is needed and there is none.
     """
-    account = LinkedAccount.get_or_none((LinkedAccount.id == account_id) & LinkedAccount.connected)
+    account = tokens.connected.first(account_id)
     if account is not None and account.problem_code is None:
         return tokens.auth_of(account)
     if rt.providers[slug].capabilities.anonymous:
@@ -115,20 +117,34 @@ def linked(old: RemoteBooking, new: RemoteBooking) -> list[RemoteBooking]:
 
 def joined(remote: RemoteBooking) -> RemoteBooking:
     """With the links that only we know: a move that was a new booking, and a cancellation of the old one by us."""
-    stuck = Operation.state == "NEEDS_ATTENTION"
-    halfway = (Operation.phase == "booked") & (Operation.open | stuck)
-    ours = (Operation.kind == "MOVED") & ((Operation.state == "COMPLETED") | halfway)
     if remote.previous_id is None:
-        # what somebody saw to by hand may stand beside the old one for good
-        seen_to = stuck & Operation.attended_at.is_null(False)
-        before = Operation.get_or_none(ours & ~seen_to & (Operation.to_external_id == remote.external_id))
+        before = _moved_to.first(remote.external_id)
         if before is not None:
             remote = replace(remote, previous_id=before.from_external_id)
     if remote.next_id is None and remote.status == "CANCELLED":
-        after = Operation.get_or_none(ours & (Operation.from_external_id == remote.external_id) & Operation.to_external_id.is_null(False))
+        after = _moved_from.first(remote.external_id)
         if after is not None and (remote.cancellation_reason or "").startswith(moved_to(after.hold_start)):
             remote = replace(remote, next_id=after.to_external_id)
     return remote
+
+
+def _moves_of_ours() -> Any:
+    halfway = (Operation.phase == "booked") & (Operation.open | (Operation.state == "NEEDS_ATTENTION"))
+    return (Operation.kind == "MOVED") & ((Operation.state == "COMPLETED") | halfway)
+
+
+@Prepared
+def _moved_to(external_id: Any) -> Any:
+    # what somebody saw to by hand may stand beside the old one for good
+    seen_to = (Operation.state == "NEEDS_ATTENTION") & Operation.attended_at.is_null(False)
+    return Operation.select().where(_moves_of_ours() & ~seen_to & (Operation.to_external_id == external_id))
+
+
+@Prepared
+def _moved_from(external_id: Any) -> Any:
+    return Operation.select().where(
+        _moves_of_ours() & (Operation.from_external_id == external_id) & Operation.to_external_id.is_null(False)
+    )
 
 
 def half_made(remote: RemoteBooking) -> bool:

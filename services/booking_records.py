@@ -30,6 +30,7 @@ from models import (
     WebhookEvent,
 )
 from models.base import for_update, new_id, present, transactional
+from models.prepared import Prepared, among
 from services import availability_cache, booking_audit, claims, drift, erased, live, meetings, notifications, people
 from services.booking_chains import Change, booked_key, changes_of, joined, move_key
 from services.logging import get_logger
@@ -153,13 +154,10 @@ def _lock_booking(slug: str, chain: list[RemoteBooking], person_ids: list[str]) 
     ids = [remote.external_id for remote in chain]
     if chain[0].previous_id:
         ids.append(chain[0].previous_id)
-    known = BookingExternalId.select(BookingExternalId.booking).where(
-        (BookingExternalId.provider == slug) & BookingExternalId.external_id.in_(ids)
-    )
-    former = [row[0] for row in Participant.select(Participant.person).where(Participant.booking.in_(known)).tuples()]
+    former = [row[0] for row in _former_people(slug, ids)]
     people.lock([*person_ids, *former])
     # looked for again after the wait: whoever held the locks may just have recorded it
-    rows = list(for_update(Booking.select().where(Booking.id.in_(known.clone())).order_by(Booking.id)))
+    rows = list(_known(slug, ids))
     links = {remote.external_id for remote in chain}
     ours = [row for row in rows if _ids_of(row) & links]
     if not ours:
@@ -171,9 +169,29 @@ def _lock_booking(slug: str, chain: list[RemoteBooking], person_ids: list[str]) 
     return oldest
 
 
+def _by_external_ids(slug: Any, ids: Any) -> Any:
+    return BookingExternalId.select(BookingExternalId.booking).where(
+        (BookingExternalId.provider == slug) & among(BookingExternalId.external_id, ids)
+    )
+
+
+@Prepared
+def _former_people(slug: Any, ids: Any) -> Any:
+    return Participant.select(Participant.person).where(Participant.booking.in_(_by_external_ids(slug, ids))).tuples()
+
+
+@Prepared
+def _known(slug: Any, ids: Any) -> Any:
+    return for_update(Booking.select().where(Booking.id.in_(_by_external_ids(slug, ids))).order_by(Booking.id))
+
+
 def _ids_of(booking: Booking) -> set[str]:
-    rows = BookingExternalId.select(BookingExternalId.external_id).where(BookingExternalId.booking == booking.id)
-    return {row[0] for row in rows.tuples()}
+    return {row[0] for row in _external_ids(booking.id)}
+
+
+@Prepared
+def _external_ids(booking_id: Any) -> Any:
+    return BookingExternalId.select(BookingExternalId.external_id).where(BookingExternalId.booking == booking_id).tuples()
 
 
 def _absorb(booking: Booking, other: Booking) -> None:
@@ -250,7 +268,7 @@ def _let_go(rt: Runtime, booking: Booking, before_id: str) -> None:
 def _fields(rt: Runtime, booking_id: str, slug: str, remote: RemoteBooking) -> dict[str, Any]:
     event_type = None
     if remote.event_type_id is not None:
-        event_type = EventType.get_or_none((EventType.provider == slug) & (EventType.external_id == remote.event_type_id))
+        event_type = _event_type.first(slug, remote.event_type_id)
     return {
         "event_type": event_type.id if event_type else None,
         "event_type_external_id": remote.event_type_id,
@@ -268,6 +286,11 @@ def _fields(rt: Runtime, booking_id: str, slug: str, remote: RemoteBooking) -> d
         "has_conference": remote.conference is not None,
         "movable": remote.movable,
     }
+
+
+@Prepared
+def _event_type(slug: Any, external_id: Any) -> Any:
+    return EventType.select().where((EventType.provider == slug) & (EventType.external_id == external_id))
 
 
 def _answers(event_type: EventType | None, remote: RemoteBooking) -> str | None:
@@ -326,21 +349,23 @@ def _participants(booking: Booking, tail: RemoteBooking, person_ids: list[str]) 
 
 def _adopt_account(booking: Booking, account_id: str | None) -> None:
     """Read it through the host's account where there is one, else through whoever has it."""
-    hosts = (
+    best = _hosts_account.first(booking.id, booking.provider)
+    wanted = best[0] if best else (booking.linked_account_id or account_id)
+    if wanted != booking.linked_account_id:
+        Booking.update(linked_account=wanted).where(Booking.id == booking.id).execute()
+
+
+@Prepared
+def _hosts_account(booking_id: Any, slug: Any) -> Any:
+    return (
         LinkedAccount.select(LinkedAccount.id)
         .join(User)
         .join(Participant, on=(Participant.person == User.person))
         .where(
-            (Participant.booking == booking.id)
-            & (Participant.role == "COACH")
-            & (LinkedAccount.provider == booking.provider)
-            & LinkedAccount.connected
+            (Participant.booking == booking_id) & (Participant.role == "COACH") & (LinkedAccount.provider == slug) & LinkedAccount.connected
         )
+        .tuples()
     )
-    best = hosts.tuples().first()
-    wanted = best[0] if best else (booking.linked_account_id or account_id)
-    if wanted != booking.linked_account_id:
-        Booking.update(linked_account=wanted).where(Booking.id == booking.id).execute()
 
 
 def _insert(rt: Runtime, booking: Booking, change: Change, source: str, operation: Operation | None) -> bool:
@@ -433,13 +458,18 @@ def _is_news(account_id: str | None, change: Change, source: str) -> bool:
 
 def _forget_availability(rt: Runtime, booking: Booking) -> None:
     """What was cached of the participants' free slots no longer holds."""
-    accounts = (
+    availability_cache.forget(rt, [row[0] for row in _participants_accounts(booking.id)])
+
+
+@Prepared
+def _participants_accounts(booking_id: Any) -> Any:
+    return (
         LinkedAccount.select(LinkedAccount.id)
         .join(User)
         .join(Participant, on=(Participant.person == User.person))
-        .where(Participant.booking == booking.id)
+        .where(Participant.booking == booking_id)
+        .tuples()
     )
-    availability_cache.forget(rt, accounts)
 
 
 def seal(rt: Runtime, table: str, row_id: str, column: str, text: str | None) -> str | None:

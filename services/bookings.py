@@ -9,6 +9,7 @@ import orjson
 from peewee import Select, fn
 
 from models import Booking, BookingChange, EventType, LinkedAccount, Operation, Participant, User
+from models.prepared import Prepared, among
 from services.booking_records import unseal
 from services.errors import BadUserInput, NotFound
 from services.identity import Viewer
@@ -140,50 +141,71 @@ def _matches(viewer: Viewer, mine: Any, text: str) -> Any:
 
 def participants_of(booking_ids: Sequence[str]) -> dict[str, list[Participant]]:
     """By booking, coach first, then in the order the provider gave."""
-    rows = Participant.select().where(Participant.booking.in_(booking_ids)).order_by(Participant.role, Participant.id)
     grouped: dict[str, list[Participant]] = {booking_id: [] for booking_id in booking_ids}
-    for row in rows:
+    for row in _participants(booking_ids):
         grouped[row.booking_id].append(row)
     return grouped
 
 
+@Prepared
+def _participants(booking_ids: Any) -> Any:
+    return Participant.select().where(among(Participant.booking, booking_ids)).order_by(Participant.role, Participant.id)
+
+
 def event_types_by_id(ids: Sequence[str]) -> dict[str, EventType]:
-    return {row.id: row for row in EventType.select().where(EventType.id.in_(ids))}
+    return {row.id: row for row in _event_types(ids)}
+
+
+@Prepared
+def _event_types(ids: Any) -> Any:
+    return EventType.select().where(among(EventType.id, ids))
 
 
 def host_accounts_of(booking_ids: Sequence[str]) -> dict[str, LinkedAccount]:
     """The coach's connected account at the booking's provider, by booking."""
-    rows = (
+    return {row.booking_id: row.user.linkedaccount for row in _host_accounts(booking_ids)}
+
+
+@Prepared
+def _host_accounts(booking_ids: Any) -> Any:
+    return (
         Participant.select(Participant.booking, LinkedAccount)
         .join(User, on=(User.person == Participant.person))
         .join(LinkedAccount, on=(LinkedAccount.user == User.id))
         .join(Booking, on=(Booking.id == Participant.booking))
         .where(
-            Participant.booking.in_(booking_ids)
+            among(Participant.booking, booking_ids)
             & (Participant.role == "COACH")
             & LinkedAccount.connected
             & (LinkedAccount.provider == Booking.provider)
         )
     )
-    return {row.booking_id: row.user.linkedaccount for row in rows}
 
 
 def busy_with_operations(booking_ids: Sequence[str]) -> set[str]:
     """Bookings that an unsettled operation holds."""
-    rows = Operation.select(Operation.booking).where(Operation.booking.in_(booking_ids) & Operation.open).tuples()
-    return {row[0] for row in rows}
+    return {row[0] for row in _busy(booking_ids)}
+
+
+@Prepared
+def _busy(booking_ids: Any) -> Any:
+    return Operation.select(Operation.booking).where(among(Operation.booking, booking_ids) & Operation.open).tuples()
 
 
 def recent_changes(booking_ids: Sequence[str], limit: int) -> dict[str, list[BookingChange]]:
     """The newest `limit` changes of each booking, newest first, in one statement."""
-    rank = fn.ROW_NUMBER().over(partition_by=[BookingChange.booking], order_by=[BookingChange.at.desc(), BookingChange.id.desc()])
-    ranked = BookingChange.select(BookingChange.id, rank.alias("rank")).where(BookingChange.booking.in_(booking_ids))
-    wanted = Select(columns=[ranked.c.id]).from_(ranked).where(ranked.c.rank <= limit)
-    rows = BookingChange.select().where(BookingChange.id.in_(wanted)).order_by(BookingChange.at.desc(), BookingChange.id.desc())
     grouped: dict[str, list[BookingChange]] = {booking_id: [] for booking_id in booking_ids}
-    for row in rows:
+    for row in _recent_changes(booking_ids, limit):
         grouped[row.booking_id].append(row)
     return grouped
+
+
+@Prepared
+def _recent_changes(booking_ids: Any, limit: Any) -> Any:
+    rank = fn.ROW_NUMBER().over(partition_by=[BookingChange.booking], order_by=[BookingChange.at.desc(), BookingChange.id.desc()])
+    ranked = BookingChange.select(BookingChange.id, rank.alias("rank")).where(among(BookingChange.booking, booking_ids))
+    wanted = Select(columns=[ranked.c.id]).from_(ranked).where(ranked.c.rank <= limit)
+    return BookingChange.select().where(BookingChange.id.in_(wanted)).order_by(BookingChange.at.desc(), BookingChange.id.desc())
 
 
 def answers(rt: Runtime, booking: Booking) -> list[tuple[str, str]]:

@@ -140,7 +140,7 @@ class Queue:
 
 def begin(rt: Runtime, model: Any, owner: str, row_id: str, *, lease: timedelta = LEASE) -> Any | None:
     """Count the attempt and hold the row for `lease`; the row, or None when its turn is over and it is anybody's again."""
-    return next(iter(_beginning(model)(row_id, owner, rt.clock.database_now(), rt.clock.database_now(lease))), None)
+    return _beginning(model).first(row_id, owner, rt.clock.database_now(), rt.clock.database_now(lease))
 
 
 @cache

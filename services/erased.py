@@ -10,9 +10,11 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from models import Booking, BookingExternalId, Participant, PersonIdentity, User
 from models.base import new_id, present
+from models.prepared import Prepared
 from services import audit_chain, people
 from services.booking_chains import Change
 from services.people import Identity
@@ -95,9 +97,14 @@ def _same(one: RemotePerson, other: RemotePerson) -> bool:
     return (one.email is not None and one.email == other.email) or (one.external_id is not None and one.external_id == other.external_id)
 
 
+@Prepared
+def _anybody() -> Any:
+    return PersonIdentity.select(PersonIdentity.id).where(PersonIdentity.kind == KIND).limit(1)
+
+
 def veil(rt: Runtime, slug: str, chain: Sequence[RemoteBooking]) -> Veil:
     """Who of these people was erased, as far as this booking is one from before that."""
-    if not PersonIdentity.select().where(PersonIdentity.kind == KIND).exists():
+    if _anybody.first() is None:
         return Veil()
     key = audit_chain.key(rt)
     marks = {_mark(key, identity): (person, identity) for person in chain[-1].people for identity in _identities(slug, person)}

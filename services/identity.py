@@ -21,6 +21,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from models import Person, User
 from models.base import transactional
+from models.prepared import Prepared
 from services import origins, people
 from services.clock import Clock
 from services.errors import ProviderError, Unauthenticated
@@ -191,7 +192,7 @@ def zone(name: str | None) -> ZoneInfo:
 
 def sign_in(rt: Runtime, claims: Claims) -> Viewer:
     """The user of these claims: made on first sight, kept in step after, and given the person of their verified e-mail."""
-    user = User.get_or_none(User.subject == claims.subject)
+    user = _by_subject.first(claims.subject)
     if user is None:
         user = _first_sight(claims)
     changed = {
@@ -225,6 +226,11 @@ def sign_in(rt: Runtime, claims: Claims) -> Viewer:
         is_admin=claims.admin,
         session_ends_at=claims.expires_at,
     )
+
+
+@Prepared
+def _by_subject(subject: Any) -> Any:
+    return User.select().where(User.subject == subject)
 
 
 @transactional

@@ -151,7 +151,7 @@ def _clean_up(rt: Runtime, _key: str) -> timedelta | None:
 
 
 def _connected(account_id: str) -> bool:
-    return bool(LinkedAccount.select().where((LinkedAccount.id == account_id) & LinkedAccount.connected).exists())
+    return tokens.connected.first(account_id) is not None
 
 
 WORK: dict[str, Callable[[Runtime, str], timedelta | None]] = {

@@ -5,9 +5,11 @@ a verified e-mail claim or a completed link, never otherwise.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from models import BookingChange, EventType, Hold, Notification, Operation, Participant, Person, PersonIdentity, User
 from models.base import for_update, new_id, transactional
+from models.prepared import Prepared, among
 
 Identity = tuple[str, str]  # ("email", address) or (provider slug, the provider's user id)
 
@@ -25,11 +27,15 @@ def survivors(person_ids: Iterable[str]) -> dict[str, str]:
     """The same of several: one statement when none is merged."""
     found = {person_id: person_id for person_id in person_ids}
     while True:
-        among = Person.id.in_(sorted(set(found.values()))) & Person.merged_into.is_null(False)
-        merged = dict(Person.select(Person.id, Person.merged_into).where(among).tuples())
+        merged = dict(_merged(sorted(set(found.values()))))
         if not merged:
             return found
         found = {person_id: merged.get(survivor, survivor) for person_id, survivor in found.items()}
+
+
+@Prepared
+def _merged(ids: Any) -> Any:
+    return Person.select(Person.id, Person.merged_into).where(among(Person.id, ids) & Person.merged_into.is_null(False)).tuples()
 
 
 def find_or_create(identities: Iterable[Identity], name: str, time_zone: str | None) -> str:

@@ -13,6 +13,7 @@ from peewee import fn
 
 from models import Booking, BookingChange, EventType, Participant, Policy
 from models.base import new_id, transactional
+from models.prepared import Prepared, among
 from services import audit
 from services.errors import FieldProblem, InvalidInput, NotFound
 from services.identity import Viewer
@@ -45,21 +46,25 @@ class Rules:
 
 def of_bookings(bookings: Sequence[Booking]) -> dict[str, Rules]:
     """By booking, in one statement: the event type's rules over the coach's general ones."""
-    hosts = Participant.alias("host")
-    rows = (
-        Policy.select(Policy, hosts.booking.alias("booking_id"))
-        .join(hosts, on=((hosts.person == Policy.host) & (hosts.role == "COACH")))
-        .where(hosts.booking.in_([booking.id for booking in bookings]))
-        .order_by(Policy.scope)
-        .objects()
-    )
     event_type = {booking.id: booking.event_type_id for booking in bookings}
     found: dict[str, Rules] = {booking.id: Rules() for booking in bookings}
-    for row in rows:
+    for row in _of_bookings([booking.id for booking in bookings]):
         # the general ones come first: their scope is empty
         if row.scope in {"", event_type[row.booking_id]}:
             found[row.booking_id] = _over(found[row.booking_id], row)
     return found
+
+
+@Prepared
+def _of_bookings(booking_ids: Any) -> Any:
+    hosts = Participant.alias("host")
+    return (
+        Policy.select(Policy, hosts.booking.alias("booking_id"))
+        .join(hosts, on=((hosts.person == Policy.host) & (hosts.role == "COACH")))
+        .where(among(hosts.booking, booking_ids))
+        .order_by(Policy.scope)
+        .objects()
+    )
 
 
 def of_booking(booking: Booking) -> Rules:

@@ -411,8 +411,9 @@ def _nothing_to_exchange(account: LinkedAccount) -> Grant:
 def _claim(rt: Runtime, account: LinkedAccount, lease: timedelta = LEASE) -> tuple[str, int] | None:
     """Intent and lease in one statement and one commit; None when they are somebody else's, or pausing."""
     clock, now = rt.clock, to_ms(present())
-    rows = _claimed(new_id(), now, account.id, account.token_version, rt.owner, clock.database_now(lease), clock.database_now())
-    return next(iter(rows), None)
+    until, there = clock.database_now(lease), clock.database_now()
+    found: tuple[str, int] | None = _claimed.first(new_id(), now, account.id, account.token_version, rt.owner, until, there)
+    return found
 
 
 @Prepared
@@ -441,7 +442,7 @@ def _claimed(row_id: Any, now: Any, account_id: Any, version: Any, owner: Any, u
 def _check_room(rt: Runtime, account: LinkedAccount, rotation_id: str, attempt: int) -> None:
     """The last look before sending: still ours, nothing newer there, and it fits before the deadline. Raises NotSent."""
     until = rt.clock.database_now(EXCHANGE_LIMIT)
-    if not list(_room(rotation_id, rt.owner, attempt, until, account.id, account.token_version)):
+    if _room.first(rotation_id, rt.owner, attempt, until, account.id, account.token_version) is None:
         raise NotSent(account.provider, "the lease ran out before the exchange was sent")
 
 
@@ -555,7 +556,7 @@ def _not_lost() -> Any:
 
 
 def _usable(rt: Runtime, account_id: str) -> LinkedAccount:
-    account = next(iter(_account(account_id)), None)
+    account: LinkedAccount | None = _account.first(account_id)
     if account is None or not account.connected or account.problem_code in NEEDS_PERSON:
         if account is None:
             raise ProviderFailure("This connection is gone.", retryable=False)
@@ -566,6 +567,12 @@ def _usable(rt: Runtime, account_id: str) -> LinkedAccount:
 @Prepared
 def _account(account_id: Any) -> Any:
     return LinkedAccount.select().where(LinkedAccount.id == account_id)
+
+
+@Prepared
+def connected(account_id: Any) -> Any:
+    """The account, if it is connected."""
+    return LinkedAccount.select().where((LinkedAccount.id == account_id) & LinkedAccount.connected)
 
 
 def _touch(rt: Runtime, account: LinkedAccount) -> None:

@@ -17,6 +17,7 @@ from peewee import Case, IntegrityError, fn
 
 from models import Booking, BookingExternalId, LinkedAccount, WebhookEvent, WebhookSubscription
 from models.base import DATABASE_AWAY, db, is_away, new_id, release_connection, transactional
+from models.prepared import Prepared
 from services import (
     audit,
     availability_cache,
@@ -103,18 +104,22 @@ def subscribed(rt: Runtime, slug: str, endpoint: str) -> Target:
     No connection is held while the sender takes its time.
     """
     with _storing():
-        row = (
-            WebhookSubscription.select(WebhookSubscription, LinkedAccount.id, LinkedAccount.connected)
-            .join(LinkedAccount)
-            .where((WebhookSubscription.endpoint == endpoint) & (WebhookSubscription.provider == slug))
-            .first()
-        )
+        row = _subscription.first(endpoint, slug)
         release_connection()
     if row is None or not row.linked_account.connected:
         rt.metrics.webhooks_received.labels(slug if slug in rt.providers else "unknown", "unknown_endpoint").inc()
         raise UnknownEndpoint
     keys = rt.providers[slug].webhook_keys or webhook_secrets.accepted(rt, row)
     return Target(slug, endpoint, keys, row.id, row.linked_account_id, row.last_received_at)
+
+
+@Prepared
+def _subscription(endpoint: Any, slug: Any) -> Any:
+    return (
+        WebhookSubscription.select(WebhookSubscription, LinkedAccount.id, LinkedAccount.connected)
+        .join(LinkedAccount)
+        .where((WebhookSubscription.endpoint == endpoint) & (WebhookSubscription.provider == slug))
+    )
 
 
 def of_app(rt: Runtime, slug: str) -> Target:
