@@ -1166,7 +1166,7 @@ KINDS = ("Call", "Circle")
 SPANS = (timedelta(seconds=1), timedelta(minutes=1), timedelta(minutes=20), timedelta(hours=3))
 LATELY = timedelta(days=1)
 NEWS = st.none() | st.tuples(st.sampled_from(("duplicate", "park", "drop", "reorder")), st.integers(1, 2))
-EXAMPLES, STEPS = 8, 20
+EXAMPLES, STEPS = 6, 20
 
 
 class Outside(RuleBasedStateMachine):
