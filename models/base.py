@@ -46,6 +46,7 @@ R = TypeVar("R")
 db = DatabaseProxy()
 Field.__sql__ = columns.write
 ModelSelect.__sql_selection__ = columns.select
+ModelSelect._get_model_cursor_wrapper = columns.rows  # noqa: SLF001
 _now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731 - replaced by use_clock
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

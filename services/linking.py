@@ -116,14 +116,16 @@ def receive_callback(rt: Runtime, slug: str, *, state: str, code: str | None, er
     )
     if row is None:
         return None
+    # RFC 6749: printable ASCII, but anybody can come back with anything
+    refusal = "".join(letter for letter in error or "" if letter.isprintable())[:100]
     if code and not error:
         sealed = rt.vault.seal(code, place("oauth_state", row.id, "code"))
         change = {"status": "returned", "code": sealed}
     else:
-        change = {"status": "denied", "error": (error or "no code")[:100]}
+        change = {"status": "denied", "error": refusal or "no code"}
     # a browser that comes back twice changes nothing the second time
     OAuthState.update(**change).where((OAuthState.id == row.id) & (OAuthState.status == "started")).execute()
-    query = {"state": state} if code and not error else {"state": state, "error": (error or "invalid_request")[:100]}
+    query = {"state": state} if code and not error else {"state": state, "error": refusal or "invalid_request"}
     return f"{row.return_to}{'&' if '?' in row.return_to else '?'}{urlencode(query)}"
 
 

@@ -124,7 +124,7 @@ def test_claims_that_the_issuer_signed(world: World, how: settings) -> None:
 
 @both
 def test_atoms_handles(world: World, how: settings) -> None:
-    handles = ESCAPED | TEXT | st.lists(st.binary(max_size=20).map(b64), min_size=1, max_size=4).map(".".join)
+    handles = ESCAPED | TEXT.map(quote) | st.lists(st.binary(max_size=20).map(b64), min_size=1, max_size=4).map(".".join)
 
     def send(given: tuple[str, str, str]) -> httpx.Response:
         handle, token, origin = given

@@ -15,7 +15,7 @@ from mailing import empty, mailing_world, mails, states
 from system.fuzz_proxy import Answer, Exchange, proxy, tapped, tapped_ways
 from test_fuzz_answers import Stage, stage, surprise, told
 
-from models import Delivery, EventType
+from models import Delivery, EventType, OAuthState
 from sandbox.app import Sandbox
 
 __all__ = ["proxy", "stage", "tapped", "tapped_ways"]
@@ -86,6 +86,15 @@ def test_a_oneof_input_in_the_document_with_none_or_two_is_bad_input(world: Worl
     query = "{ " + (field % target).replace("WINDOW", WINDOW) + " { __typename } }"
     (error,) = world.caller("Clara").errors(query)
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    unsurprised(world)
+
+
+@pytest.mark.parametrize(("error", "kept"), [("a\0b", "ab"), ("\0", "no code"), ("x" * 5000, "x" * 100)])
+def test_a_refusal_with_u0000_is_kept_without(world: World, error: str, kept: str) -> None:
+    begun = world.caller("Clara").begin()
+    answer = world.http.get("/oauth/calcom/callback", params={"state": begun["state"], "error": error})
+    assert answer.status_code == 303
+    assert OAuthState.get().error == kept
     unsurprised(world)
 
 

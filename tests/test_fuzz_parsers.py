@@ -20,7 +20,7 @@ from system.fuzz_mutations import JSON, ODD, mutated
 
 from schema import connections, scalars
 from services.errors import BadAnswer, BadUserInput
-from services.providers import oauth2
+from services.providers import oauth2, transport
 from services.providers.calcom import payloads as calcom
 from services.providers.calcom import webhooks as calcom_webhooks
 from services.providers.calcom.client import CalcomDialect
@@ -249,7 +249,10 @@ PARSERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "zoom meeting": (ZOOM_MEETING, zoom.meeting),
     "zoom mark": (ZOOM_MEETING, zoom.mark),
     "zoom recording": (ZOOM_RECORDING, lambda raw: zoom.recorded(raw, complete=True)),
-    "token": (GRANT, lambda raw: oauth2.grant(raw) if isinstance(raw, dict) and isinstance(raw.get("access_token"), str) else None),
+    "token": (
+        GRANT,
+        lambda raw: oauth2.grant(as_told(raw)) if isinstance(raw, dict) and isinstance(raw.get("access_token"), str) else None,
+    ),
 }
 
 DELIVERIES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
@@ -338,6 +341,11 @@ def fits(found: Any) -> None:
     if dataclasses.is_dataclass(found):
         wrong = misfits(found, type(found), type(found).__name__)
         assert not wrong, wrong
+
+
+def as_told(raw: dict[str, Any]) -> dict[str, Any]:
+    """A token endpoint's answer as the transport hands it on."""
+    return {name: value for name, value in raw.items() if name != "expires_in" or transport._is_life(value)}
 
 
 def reads(name: str, raw: Any) -> None:

@@ -145,7 +145,7 @@ def places(document: Any, path: Path = ()) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Mutation:
-    """`value` at `path`; of a document that has no such place nothing is changed."""
+    """`value` at `path`; of a document that has no such place, or is too deep already, nothing is changed."""
 
     path: Path
     value: Any
@@ -153,16 +153,15 @@ class Mutation:
     def apply(self, document: Any) -> Any:
         if not self.path:
             return document if self.value is GONE else self.value
-        changed = copy.deepcopy(document)
-        place = changed
         try:
+            place = changed = copy.deepcopy(document)
             for step in self.path[:-1]:
                 place = place[step]
             if self.value is GONE:
                 del place[self.path[-1]]
             else:
                 place[self.path[-1]] = self.value
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError, RecursionError):
             return document
         return changed
 
