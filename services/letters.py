@@ -85,9 +85,11 @@ def _address(rt: Runtime, message: EmailMessage, delivery: Delivery, to: Recipie
     name, sender = parseaddr(rt.settings.mail_from)
     message["From"] = Address(name, addr_spec=sender)
     try:
-        message["To"] = Address(_display_name(to), addr_spec=delivery.address)
+        message["To"] = recipient = Address(_display_name(to), addr_spec=delivery.address)
     except (ValueError, IndexError, HeaderParseError) as error:
         raise Unaddressable from error
+    if recipient.addr_spec != delivery.address:
+        raise Unaddressable  # what the parser leaves out, a space for one, makes it another's address
 
 
 def _display_name(to: Recipient) -> str:

@@ -301,12 +301,15 @@ def test_a_name_adds_nobody_to_whom_a_mail_is_addressed(mailing: World, name: st
     assert message["Bcc"] is None
 
 
-def test_an_address_that_is_none_is_dead_at_once(mailing: World) -> None:
-    """It was a surprise at each of its tries."""
+@pytest.mark.parametrize("address", ["@example.test", "otto @example.test", "ot\tto@example.test"])
+def test_an_address_that_is_none_is_dead_at_once(mailing: World, address: str) -> None:
+    """It was a surprise at each of its tries, and with a space before the @ it was somebody else's."""
     clara = mailing.coach()
     mailing.book(clara, at(2, 9))
     mailing.jobs()
-    Delivery.update(state="PENDING", address="@example.test", due_at=mailing.clock.now()).execute()
+    Delivery.update(state="PENDING", address=address, due_at=mailing.clock.now()).execute()
+    empty(mailing)
     mailing.jobs()
     assert {state for state, *_ in states()} == {"DEAD"}
+    assert mails(mailing) == []
     unsurprised(mailing)
