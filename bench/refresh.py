@@ -95,7 +95,7 @@ def _lease(result: Result, kind: str, world: Any, account_id: str, quick: bool) 
         claimed = tokens._claim(world.rt, account)
         assert claimed is not None
         tokens._check_room(world.rt, account, *claimed)
-        tokens._close(claimed[0])
+        tokens._close(claimed[0], None)
         times.append(time.perf_counter() - began[0])
         cpus.append(time.thread_time() - began[1])
         TokenRotation.delete().execute()

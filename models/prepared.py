@@ -29,14 +29,13 @@ class _Place:
 
 
 class Slot(Node):
-    """Stands for a value while the statement is written. `convert`: for a value that is set, not compared with a column."""
+    """Stands for a value while the statement is written: one that is compared with a column is converted as that column's is.
+
+    One that is set is not: it is given as it is stored, a time in milliseconds.
+    """
 
     def __init__(self, name: str, convert: Callable[[Any], Any] | None = None) -> None:
         self.name, self.convert = name, convert
-
-    def to(self, field: Any) -> "Slot":
-        """The value as this column stores it."""
-        return Slot(self.name, field.db_value)
 
     def __sql__(self, ctx: Any) -> Any:
         return ctx.value(_Place(self.name, self.convert or ctx.state.converter), converter=False)
