@@ -314,6 +314,7 @@ def refuse(operation: Operation, now: datetime, *, phase: str = "claimed") -> No
     Only in the phase in which the caller knows that: the process whose it is may go on while the completer gives it up.
     """
     ended = {"state": "REFUSED", "open": False, "idempotency_key": None, "settled_at": now, "sent_at": None, "due_at": None}
+    ended |= {"lease_owner": None, "lease_until": None}
     mine = (Operation.id == operation.id) & Operation.open & (Operation.phase == phase)
     if Operation.update(**ended).where(mine).execute():
         Hold.delete().where(Hold.operation == operation.id).execute()

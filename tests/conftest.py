@@ -139,7 +139,7 @@ def door() -> Iterator[BaseWSGIServer]:
 
 
 @pytest.fixture(scope="session")
-def ways(database_url: str, door: BaseWSGIServer) -> Ways:
+def ways(door: BaseWSGIServer) -> Ways:
     return Ways(door)
 
 

@@ -305,7 +305,9 @@ class World:
         """Nobody and nothing but our apps at the three providers."""
         if self._ways is not None:
             clean()
-            self._walk = Walk(self._ways, str(self._settings), self.sandbox, self.logged, self._unchanged(vars(self.rt).copy()))
+            self._walk = Walk(
+                self._ways, f"{self.database_url} {self._settings}", self.sandbox, self.logged, self._unchanged(vars(self.rt).copy())
+            )
         self.step("register", self.register_client)
 
     def _left(self, *_: object) -> None:

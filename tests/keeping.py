@@ -36,7 +36,7 @@ class Place:
 
 
 class Ways:
-    """All places of one worker on one database, and the port behind which it is always met: what the sandbox keeps names it."""
+    """All places of one worker, and the port behind which it is always met: what the sandbox keeps names it."""
 
     def __init__(self, door: BaseWSGIServer) -> None:
         self.door = door

@@ -158,7 +158,7 @@ def proxy(shared_sandbox: Sandbox) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def tapped_ways(database_url: str, door: BaseWSGIServer) -> Ways:
+def tapped_ways(door: BaseWSGIServer) -> Ways:
     return Ways(door)
 
 
