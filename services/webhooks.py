@@ -106,7 +106,7 @@ def subscribed(rt: Runtime, slug: str, endpoint: str) -> Target:
     with _storing():
         row = _subscription.first(endpoint, slug)
         release_connection()
-    if row is None or not row.linked_account.connected:
+    if row is None:
         rt.metrics.webhooks_received.labels(slug if slug in rt.providers else "unknown", "unknown_endpoint").inc()
         raise UnknownEndpoint
     keys = rt.providers[slug].webhook_keys or webhook_secrets.accepted(rt, row)
@@ -115,10 +115,11 @@ def subscribed(rt: Runtime, slug: str, endpoint: str) -> Target:
 
 @Prepared
 def _subscription(endpoint: Any, slug: Any) -> Any:
-    return (
-        WebhookSubscription.select(WebhookSubscription, LinkedAccount.id, LinkedAccount.connected)
-        .join(LinkedAccount)
-        .where((WebhookSubscription.endpoint == endpoint) & (WebhookSubscription.provider == slug))
+    connected = LinkedAccount.select(LinkedAccount.id).where(LinkedAccount.connected)
+    return WebhookSubscription.select().where(
+        (WebhookSubscription.endpoint == endpoint)
+        & (WebhookSubscription.provider == slug)
+        & WebhookSubscription.linked_account.in_(connected)
     )
 
 
