@@ -214,7 +214,7 @@ def viewer_of(world: World, caller: Caller, *, admin: bool = False) -> Context:
     return Context(world.rt, viewer)
 
 
-@pytest.mark.parametrize("queries", [150, pytest.param(400, marks=pytest.mark.long)])
+@pytest.mark.parametrize("queries", [120, pytest.param(400, marks=pytest.mark.long)])
 def test_generated_queries_are_answered_alike(full: tuple[World, Caller, Caller], queries: int) -> None:
     """Data and errors of several hundred queries over our own schema, for a coach, a mentee and an admin."""
     world, coach, mentee = full

@@ -175,7 +175,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Copy:
     folder = tmp_path_factory.mktemp("fourth")
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)  # with what is compiled: each process would do it again
         else:
             shutil.copy(ROOT / name, folder)
     (folder / FOLDER).mkdir()
