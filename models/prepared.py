@@ -52,7 +52,8 @@ class Prepared:
     """`make` builds the query from stand-ins, one for each parameter, and must not depend on anything else that changes.
 
     Called with the values, it answers what `execute()` of that query answers. A value may be SQL, as the database's present
-    time is; its text becomes part of the statement.
+    time is; its text becomes part of the statement. None that is compared equals nothing, as in SQL: where Peewee would write
+    IS NULL, `make` says `is_null()`.
     """
 
     def __init__(self, make: Callable[..., Any]) -> None:

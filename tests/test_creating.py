@@ -589,6 +589,8 @@ def test_dead_before_anything_was_sent(world: World, mia: Caller, provider: str,
     assert desk.posts() == 0
     desk.later(operations.BEFORE_SENDING.total_seconds() + 1)
     desk.assert_nothing(mia)
+    (ended,) = Operation.select()
+    assert (ended.state, ended.lease_owner, ended.lease_until) == ("REFUSED", None, None), "it is in nobody's hands"
     assert create(mia, desk.kind)["__typename"] == "BookingCreated", "the key is free"
     desk.assert_booked_once(mia)
 

@@ -36,6 +36,8 @@ def test_a_value_is_compared_as_its_column_stores_it(claims: None) -> None:
     assert [keys(BY_TIME(MONDAY + timedelta(hours=hours))) for hours in (2, 0, 1, 3)] == [["c"], ["a", "b", "c"], ["b", "c"], []]
     assert BY_TIME.first(MONDAY).due_at == MONDAY
     assert BY_TIME.first(MONDAY + timedelta(days=1)) is None
+    assert BY_TIME.first(None) is None
+    assert CHANGE(None, 0) == 0, "nothing equals None"
 
 
 @pytest.mark.parametrize(("wanted", "found"), [([], []), (["b"], ["b"]), (("c", "a", "x", "'"), ["a", "c"]), ([*"abc"] * 500, [*"abc"])])

@@ -20,7 +20,7 @@ from harness import LEGACY_SECRET, World, at, remove
 from prometheus_client.parser import text_string_to_metric_families
 
 import app as composition
-from models import JobClaim, OAuthState, User, WebhookEvent, WebhookSubscription
+from models import JobClaim, LinkedAccount, OAuthState, User, WebhookEvent, WebhookSubscription
 from models.base import is_sqlite, release_connection
 from models.migrate import migrate
 from services import jobs
@@ -552,6 +552,13 @@ def test_an_unknown_endpoint_is_not_there(world: World, endpoint: Endpoint) -> N
 def test_the_endpoint_of_an_unlinked_account_is_not_there(world: World, endpoint: Endpoint) -> None:
     clara = world.caller("Clara")
     clara.gql("mutation { disconnectProvider(input: {provider: CAL_COM}) { __typename } }")
+    assert_error(endpoint.send(PING), 404, "NOT_FOUND")
+    assert WebhookEvent.select().count() == 0
+
+
+def test_a_subscription_that_outlived_its_link_takes_nothing(world: World, endpoint: Endpoint) -> None:
+    """One that a job made while somebody disconnected, until it is taken down."""
+    LinkedAccount.update(connected=False).execute()
     assert_error(endpoint.send(PING), 404, "NOT_FOUND")
     assert WebhookEvent.select().count() == 0
 
